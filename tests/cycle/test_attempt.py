@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from liveweights.cycle.attempt import LEAST_STEP, Attempt, count_wanted, plan
 from liveweights.cycle.ledger import Cycle
+from liveweights.cycle.settings import CycleSettings
+from liveweights.cycle.states import News, decide_start
 from liveweights.gate.settings import GateSettings
 from liveweights.gate.statistics import paired_difference
 from liveweights.learn.settings import LearnSettings
@@ -121,6 +123,42 @@ def test_what_the_gate_was_short_of_is_waited_for() -> None:
     assert wanted(cases=100, changed=80, sessions=50) == 400
     assert count_wanted(UNCLEAR, LEARN, GATE) == 4 * GATE.min_cases
     assert count_wanted(FAIL, LEARN, GATE) == 0
+
+
+@pytest.mark.parametrize(
+    ("known", "counts"),
+    [
+        ({}, True),
+        ({"reward": None, "likelihood": None}, True),
+        (evidence(cases=20, changed=20, sessions=20), False),
+        ({"likelihood": evidence(cases=2, changed=2, sessions=2)["reward"]}, False),
+        ({"untold": "no answer was taken"}, False),
+    ],
+)
+def test_next_messages_count_where_nobody_reacted(known: dict[str, Any], counts: bool) -> None:
+    attempt = plan([cycle(1, "rejected", "INCONCLUSIVE", evidence=known)], LEARN, GATE)
+    assert attempt.wanted > 0
+    assert attempt.follow_ups == counts
+    assert ("or a next message" in attempt.why) == counts
+
+
+@given(ENDS)
+def test_what_is_not_waited_for_is_not_counted(last: Cycle) -> None:
+    attempt = plan([last], LEARN, GATE)
+    assert attempt.wanted > 0 or not attempt.follow_ups
+
+
+def test_chats_without_reactions_are_learnt_from_after_an_unclear_cycle() -> None:
+    attempt = plan([UNCLEAR], LEARN, GATE)
+    news = News(judged=0, followed=50_000, since_start=1e6, since_end=1e6)
+    start = decide_start(
+        news,
+        CycleSettings(),
+        pause=attempt.pause,
+        wanted=attempt.wanted,
+        follow_ups=attempt.follow_ups,
+    )
+    assert start.is_due
 
 
 def test_an_attempt_changes_the_step_and_the_seed_alone() -> None:

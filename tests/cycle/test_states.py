@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -84,6 +84,18 @@ def test_without_what_is_wanted_time_is_no_reason(judged: int, wanted: int, due:
         assert start.waits_for.startswith(f"{min(wanted, 50)} answers")
 
 
+@pytest.mark.parametrize(
+    ("judged", "followed", "due"), [(0, 9, False), (0, 10, True), (4, 6, True), (0, 50_000, True)]
+)
+def test_next_messages_count_where_they_may(judged: int, followed: int, due: bool) -> None:
+    news = News(judged, followed, since_start=1e6, since_end=1e6)
+    start = decide_start(news, SETTINGS, wanted=10, follow_ups=True)
+    assert start.is_due == due
+    assert not decide_start(news, SETTINGS, wanted=10).is_due
+    if not due:
+        assert start.waits_for.startswith("10 answers with new feedback or a next message (9 ")
+
+
 def test_a_pause_grows_up_to_the_time_between_cycles() -> None:
     news = News(50, 0, since_start=1e6, since_end=59)
     assert decide_start(news, SETTINGS).is_due
@@ -96,15 +108,15 @@ def test_a_pause_grows_up_to_the_time_between_cycles() -> None:
     st.builds(
         News,
         st.integers(0, 100),
-        st.integers(0, 3),
+        st.one_of(st.integers(0, 3), st.integers(0, 200)),
         st.floats(0, 500),
         st.one_of(st.floats(0, 500), st.just(math.inf)),
     ),
-    st.integers(1, 64),
-    st.integers(0, 100),
+    st.fixed_dictionaries(
+        {"pause": st.integers(1, 64), "wanted": st.integers(0, 100), "follow_ups": st.booleans()}
+    ),
 )
-def test_a_cycle_begins_when_it_was_told_to(news: News, pause: int, wanted: int) -> None:
-    how = {"pause": pause, "wanted": wanted}
+def test_a_cycle_begins_when_it_was_told_to(news: News, how: dict[str, Any]) -> None:
     wait = due_in(news, SETTINGS, **how)
     if wait is None:
         late = News(news.judged, news.followed, math.inf, math.inf)
@@ -115,3 +127,16 @@ def test_a_cycle_begins_when_it_was_told_to(news: News, pause: int, wanted: int)
     passed = wait + 1e-6
     later = News(news.judged, news.followed, news.since_start + passed, news.since_end + passed)
     assert decide_start(later, SETTINGS, **how).is_due
+
+
+@given(st.integers(0, 100), st.integers(0, 10**6), st.integers(0, 10**6), st.booleans())
+def test_what_is_said_more_never_defers_a_cycle(
+    judged: int, followed: int, wanted: int, follow_ups: bool
+) -> None:
+    def is_due(judged: int, followed: int) -> bool:
+        news = News(judged, followed, since_start=1e6, since_end=1e6)
+        return decide_start(news, SETTINGS, wanted=wanted, follow_ups=follow_ups).is_due
+
+    if is_due(judged, followed):
+        assert is_due(judged + 1, followed)
+        assert is_due(judged, followed + 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import msgspec
 import pytest
 from tests.cycle.history import LEARN, History, Speaker, Tiny, run_history
 from tests.record.rows import START
+from tests.record.test_window import HOUR
 
 from liveweights.config import Config
 from liveweights.cycle import ledger, live
@@ -17,10 +19,11 @@ from liveweights.cycle.settings import CycleSettings
 from liveweights.cycle.tenants import forget_tenant, found_branches
 from liveweights.cycle.unlearning import unlearn
 from liveweights.learn.job import Job
-from liveweights.release import aliases, ancestry, branches, canaries
+from liveweights.release import aliases, ancestry, branches, canaries, moves
 from liveweights.release.audience import count_audience, read_crowd
 from liveweights.release.lineage import read_lineage
 from liveweights.release.retention import remove_pruned
+from liveweights.release.scorecard import read_scorecard
 from liveweights.weights.registry import Registry, get, read_cards, read_owners
 
 CONFIG = Config(
@@ -138,6 +141,52 @@ def test_a_canary_of_a_tenant_is_judged_by_that_tenants_answers(
             assert (await count_audience(conn, "code:acme", tiny.base.id)).answers == 12
             assert (await count_audience(conn, "code", tiny.base.id)).answers == 18
             assert (await read_crowd(conn, "code:acme", 60.0)).sessions == 0  # none of late
+
+    run_history(database_dsn, tmp_path, tiny, CONFIG, test)
+
+
+def test_a_shared_canary_is_compared_with_traffic_that_it_was_drawn_for(
+    database_dsn: str, tmp_path: Path, tiny: Tiny
+) -> None:
+    async def test(history: History) -> None:
+        await history.use(1, speak("acme", "bolt"))
+        async with history.pool.connection() as conn:
+            await branches.create_branch(conn, "code", "acme")
+        own, shared = await history.turn("code:acme"), await history.turn("code")
+        async with history.pool.connection() as conn:
+            await branches.retire(conn, "acme", "start again")
+            await moves.rollback(conn, "code", tiny.base.id, reason="start again")
+            await canaries.start_canary(conn, "code", shared, 0.5, reason="r")
+            await canaries.start_canary(conn, "code:acme", own, 0.1, reason="r")
+            await canaries.hold_canary(conn, "code:acme", True, reason="r")
+            await canaries.start_canary(conn, "code:acme", own, 0.5, reason="r")
+            await canaries.abort_canary(conn, "code:acme", reason="r")
+            for action, hours in (("canary", 2.5), ("hold", 2.6), ("step", 2.7), ("abort", 3.5)):
+                await conn.execute(
+                    "update releases set at = %s where alias = 'code:acme' and action = %s",
+                    (START + hours * HOUR, action),
+                )
+            await conn.execute(
+                "update releases set at = %s::timestamptz"
+                " - (action <> 'canary')::int * interval '1 h' where alias = 'code'",
+                (START,),
+            )
+        for window in (2, 3, 4):  # before acme tries its own, meanwhile, and afterwards
+            await history.use(window, speak("acme", "bolt"))
+        await history.use(5, speak("acme", "bolt"), shared)
+        async with history.pool.connection() as conn:
+            alias = await aliases.read(conn, "code")
+            evidence = await live.read_evidence(conn, alias, CONFIG.rewards)
+            seen = Counter((answer.arm, answer.at) for answer in evidence.answers)
+            assert seen == {
+                **{("live", hours * 3600.0): 12 for hours in (1, 2, 4)},
+                ("live", 3 * 3600.0): 6,
+                ("canary", 5 * 3600.0): 12,
+            }
+            assert len(evidence.rewards) == 54
+            card = await read_scorecard(conn, shared, {"code": CONFIG.rewards})
+            sides = card.live[0].candidate, card.live[0].incumbent
+            assert [side.sessions for side in sides] == [12, 42]
 
     run_history(database_dsn, tmp_path, tiny, CONFIG, test)
 

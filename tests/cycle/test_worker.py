@@ -307,12 +307,17 @@ def test_what_may_not_be_learnt_from_stays_unread(database_dsn: str, tmp_path: P
     on_product(database_dsn, tmp_path, test, TAUGHT)
 
 
+@pytest.mark.parametrize("error", [ValueError, KeyError, AttributeError, TypeError, RuntimeError])
 @pytest.mark.usefixtures("same_weights")
 def test_a_cycle_that_fails_leaves_no_canary_to_users(
-    database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database_dsn: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[Exception],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def fail(*_: object) -> ledger.Cycle:
-        raise ValueError("what nobody foresaw")
+        raise error("what nobody foresaw")
 
     async def test(product: Product) -> None:
         await product.use(20)
@@ -326,9 +331,33 @@ def test_a_cycle_that_fails_leaves_no_canary_to_users(
         ended = await product.worker().turn()
         assert ended is not None
         assert (ended.state, ended.outcome) == ("ended", "failed")
+        assert ended.reason is not None
+        assert ended.reason.startswith(f"{error.__name__}: ")
+        assert any(record.exc_info for record in caplog.records)
         async with product.pool.connection() as conn:
             assert (await aliases.read(conn, "code")).canary is None
             await canaries.start_canary(conn, "code", GOOD, 0.1, reason="the next one may begin")
+
+    on_product(database_dsn, tmp_path, test)
+
+
+@pytest.mark.usefixtures("same_weights")
+def test_a_cycle_has_ended_whatever_tidying_up_meets(
+    database_dsn: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def prune(*_: object) -> list[object]:
+        raise KeyError("card")
+
+    monkeypatch.setattr(worker_module, "prune", prune)
+
+    async def test(product: Product) -> None:
+        ended = await product.worker().turn(now=True)
+        assert ended is not None
+        assert (ended.state, ended.outcome) == ("ended", "no_signal")
+        assert "nothing was pruned" in caplog.text
 
     on_product(database_dsn, tmp_path, test)
 

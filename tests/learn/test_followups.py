@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from liveweights.learn.followups import lexical, load_classifier
+from liveweights.learn.followups import lexical, load_classifier, read_mood
 
 
 @pytest.mark.parametrize(
@@ -33,3 +35,48 @@ def test_another_classifier_can_be_named() -> None:
     assert load_classifier("liveweights.learn.followups:lexical") is lexical
     with pytest.raises(ValueError, match="no classifier 'nowhere:at_all'"):
         load_classifier("nowhere:at_all")
+
+
+FAULTY = """
+def raises(text):
+    return {}[text]
+
+def mumbles(text):
+    return "fine, I suppose"
+
+def counts(text):
+    return 3
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "told"),
+    [
+        ("raises", "raised KeyError"),
+        ("mumbles", "returned 'fine, I suppose'"),
+        ("counts", "returned 3"),
+    ],
+)
+def test_what_a_classifier_gets_wrong_is_neutral_and_told_once(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    function: str,
+    told: str,
+) -> None:
+    (tmp_path / f"faulty_{function}.py").write_text(FAULTY)
+    monkeypatch.syspath_prepend(tmp_path)
+    name = f"faulty_{function}:{function}"
+    assert [read_mood(name, text) for text in ("no", "thanks")] == ["neutral", "neutral"]
+    (warning,) = caplog.records
+    assert repr(name) in warning.getMessage()
+    assert told in warning.getMessage()
+
+
+def test_a_classifier_whose_module_fails_is_told_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_moods.py").write_text("1 / 0")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match="'broken_moods:classify': ZeroDivisionError"):
+        read_mood("broken_moods:classify", "no")

@@ -100,10 +100,13 @@ class Circle(msgspec.Struct, frozen=True, kw_only=True):
 
 def foresee(news: News, attempt: Attempt, settings: CycleSettings, now: datetime) -> Next:
     """What the next cycle waits for; its time to the minute, so that it stays the same."""
-    wait = due_in(news, settings, pause=attempt.pause, wanted=attempt.wanted)
+    wait = due_in(
+        news, settings, pause=attempt.pause, wanted=attempt.wanted, follow_ups=attempt.follow_ups
+    )
     if wait is None:
         wanted = max(1, min(attempt.wanted, settings.min_feedback))
-        at, why = None, f"it waits for new reactions, to {wanted} at least"
+        what = "new reactions or next messages" if attempt.follow_ups else "new reactions"
+        at, why = None, f"it waits for {what}, to {wanted} at least"
     elif wait <= 0:
         at, why = None, "it is about to begin"
     else:

@@ -31,14 +31,16 @@ class Attempt:
 
     ``step`` is a factor on the step sizes and on ``learn.kl_target``, ``seed`` is added to the
     seed, ``pause`` is a factor on ``cycle.rest``, and ``wanted`` is how many answers with new
-    feedback it waits for, where that is no reason to begin before its time. ``why`` says so in one
-    sentence, empty where nothing differs.
+    feedback it waits for, where that is no reason to begin before its time; with ``follow_ups``
+    chat answers that a next message came after count, too. ``why`` says so in one sentence, empty
+    where nothing differs.
     """
 
     step: float = 1.0
     seed: int = 0
     pause: int = 1
     wanted: int = 0
+    follow_ups: bool = False
     why: str = ""
 
     def change(self, learn: LearnSettings) -> LearnSettings:
@@ -66,10 +68,12 @@ def plan(past: Sequence[Cycle], learn: LearnSettings, gate: GateSettings) -> Att
     failed = _count(past, lambda cycle: cycle.outcome == "failed")
     unreleased = _count(past, lambda cycle: cycle.outcome != "promoted" or cycle.withdrawn)
     wanted = count_wanted(last, learn, gate)
+    follow_ups = wanted > 0 and counts_follow_ups(last)
+    new = "new feedback or a next message" if follow_ups else "new feedback"
     changes = [
         f"a step {step:g} times as large as set" if step < 1 else "",
         f"another order of the rows (seed {learn.seed + unreleased})" if unreleased else "",
-        f"{wanted} answers with new feedback" if wanted else "",
+        f"{wanted} answers with {new}" if wanted else "",
         f"a pause {min(2**failed, LONGEST_PAUSE)} times as long" if failed else "",
     ]
     told = ", ".join(change for change in changes if change)
@@ -78,6 +82,7 @@ def plan(past: Sequence[Cycle], learn: LearnSettings, gate: GateSettings) -> Att
         seed=unreleased,
         pause=min(2**failed, LONGEST_PAUSE),
         wanted=wanted,
+        follow_ups=follow_ups,
         why=f"cycle {last.id} ended as {_name(last)}: the next takes {told}" if told else "",
     )
 
@@ -115,6 +120,14 @@ def count_wanted(last: Cycle, learn: LearnSettings, gate: GateSettings) -> int:
         default=gate.min_cases,
     )
     return math.ceil(short / learn.held_back_share)
+
+
+def counts_follow_ups(last: Cycle) -> bool:
+    """Whether what follows in a chat is as good a reason for the next cycle as a reaction: where
+    nobody had said of any held-back answer what it should have been. Who only chats never does,
+    and is learnt from all the same. Where some reactions were there, more of them are needed."""
+    evidence: dict[str, Any] = (last.verdict or {}).get("evidence", {})
+    return all(evidence.get(name) is None for name in ("reward", "likelihood", "untold"))
 
 
 def _shortage(measured: Difference, gate: GateSettings, effect: float | None) -> int:

@@ -58,36 +58,60 @@ class Start:
     waits_for: str = ""
 
 
-def decide_start(news: News, settings: CycleSettings, *, pause: int = 1, wanted: int = 0) -> Start:
+def decide_start(
+    news: News,
+    settings: CycleSettings,
+    *,
+    pause: int = 1,
+    wanted: int = 0,
+    follow_ups: bool = False,
+) -> Start:
     """Whether a new cycle begins: enough reactions, or any at all and it is time; never before the
     last one has been over for a while, however much comes in.
 
     ``pause`` is a factor on that while, as long as it is below ``every``; without ``wanted``
-    reactions the time is no reason to begin (see ``attempt``).
+    reactions, with ``follow_ups`` also those that a chat's next message may be, the time is no
+    reason to begin (see ``attempt``).
     """
     rest = max(settings.rest, min(settings.rest * pause, settings.every))
     if news.since_end < rest:
         return Start(False, f"{rest - news.since_end:.0f} s of rest after the last cycle")
     if news.judged >= settings.min_feedback:
         return Start(True)
-    wanted = min(wanted, settings.min_feedback)
-    have = f"{news.judged} since the last cycle began"
+    if _is_short(news, settings, wanted, follow_ups):
+        least = max(1, min(wanted, settings.min_feedback))
+        what = "new feedback or a next message" if follow_ups else "new feedback"
+        have = news.judged + news.followed if follow_ups else news.judged
+        return Start(False, f"{least} answers with {what} ({have} since the last cycle began)")
     early = f"or {settings.min_feedback} before its time"
-    if news.judged + news.followed == 0 or news.judged < wanted:
-        return Start(False, f"{max(1, wanted)} answers with new feedback ({have})")
+    have = f"{news.judged} since the last cycle began"
     if news.since_start < settings.every:
         left = settings.every - news.since_start
         return Start(False, f"its time, in {left:.0f} s, {early} ({have})")
     return Start(True)
 
 
-def due_in(news: News, settings: CycleSettings, *, pause: int = 1, wanted: int = 0) -> float | None:
+def due_in(
+    news: News,
+    settings: CycleSettings,
+    *,
+    pause: int = 1,
+    wanted: int = 0,
+    follow_ups: bool = False,
+) -> float | None:
     """Seconds until a cycle begins if nothing more is said (see ``decide_start``); None where it
     waits for feedback."""
     rest = max(settings.rest, min(settings.rest * pause, settings.every))
     left = max(0.0, rest - news.since_end)
     if news.judged >= settings.min_feedback:
         return left
-    if news.judged + news.followed == 0 or news.judged < min(wanted, settings.min_feedback):
+    if _is_short(news, settings, wanted, follow_ups):
         return None
     return max(left, settings.every - news.since_start)
+
+
+def _is_short(news: News, settings: CycleSettings, wanted: int, follow_ups: bool) -> bool:
+    """Whether time alone is no reason to begin."""
+    said = news.judged + news.followed
+    counted = said if follow_ups else news.judged
+    return said == 0 or counted < min(wanted, settings.min_feedback)

@@ -67,7 +67,13 @@ def progress_of(cycle: Cycle, home: Path) -> dict[str, Any] | None:
 
 async def _read_next(conn: Connection, settings: WorkerSettings) -> dict[str, str]:
     news, attempt = await read_next(conn, settings)
-    start = decide_start(news, settings.cycle, pause=attempt.pause, wanted=attempt.wanted)
+    start = decide_start(
+        news,
+        settings.cycle,
+        pause=attempt.pause,
+        wanted=attempt.wanted,
+        follow_ups=attempt.follow_ups,
+    )
     return {"waits_for": start.waits_for, "differs": attempt.why}
 
 

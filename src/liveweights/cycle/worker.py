@@ -35,7 +35,7 @@ from liveweights.holder import Held, Holder
 from liveweights.record.refused import reason_of
 from liveweights.release.retention import prune, remove_work
 from liveweights.store.database import Connection, Pool
-from liveweights.store.faults import Fault, fault_of
+from liveweights.store.faults import Fault, fault_of, note_fault
 from liveweights.terms.current import Terms
 from liveweights.weights.content import NotPlainFile
 from liveweights.weights.delta import DeltaError
@@ -153,25 +153,22 @@ class Worker:
         watch = asyncio.create_task(self._watch(cycle, step, broken_off))
         try:
             after = await asyncio.shield(step)
-            if after.state == "ended":
-                await self._tidy()
-            return after
+        except LostLease:
+            raise
         except FAILED as error:
             return await self._fail(cycle, str(error))
-        except OSError as error:
-            if isinstance(error, AWAY) or error.errno in SHORT:
-                raise
-            log.exception("cycle %d cannot go on with its files", cycle.id)
-            return await self._fail(cycle, f"{type(error).__name__}: {error}")
         except psycopg.Error as error:
             if fault_of(error) is not Fault.REQUEST:
                 raise  # the step is taken again
             # The database quotes rows in the details only.
             return await self._fail(cycle, reason_of(error))
-        except ValueError as error:
-            # Of data that nobody foresaw. Taken again it would fail again, and nothing be learnt.
-            log.exception("cycle %d met what it does not know", cycle.id)
-            return await self._fail(cycle, f"{type(error).__name__}: {error}; the log says where")
+        except AWAY:
+            raise
+        except OSError as error:
+            if error.errno in SHORT:
+                raise
+            log.exception("cycle %d cannot go on with its files", cycle.id)
+            return await self._fail(cycle, f"{type(error).__name__}: {error}")
         except asyncio.CancelledError:
             await self._break_off(step)
             if not broken_off.done():
@@ -179,6 +176,15 @@ class Worker:
             ended = broken_off.result()
             log.info("cycle %d: %s -> ended: %s", cycle.id, cycle.state, ended.reason)
             return ended
+        except Exception as error:
+            # What nobody foresaw. Taken again it would fail again, and each death of the worker
+            # bring the service nearer to its end.
+            log.exception("cycle %d met what it does not know", cycle.id)
+            return await self._fail(cycle, f"{type(error).__name__}: {error}; the log says where")
+        else:
+            if after.state == "ended":
+                await self._tidy()
+            return after
         finally:
             beat.cancel()
             watch.cancel()
@@ -247,8 +253,8 @@ class Worker:
                 gone = await prune(
                     conn, self.steps.shop.registry, settings.cache, settings.retention
                 )
-        except OSError as error:
-            log.warning("nothing was pruned: %s", error)
+        except Exception as error:
+            note_fault(log, error, "nothing was pruned")
             return
         for one in gone:
             log.info("%s was pruned, %.1f MB", one.id, one.size / 1e6)
@@ -258,7 +264,13 @@ class Worker:
         if again is not None and (switch := read_switch(again)) is not None:
             return await switching.begin(conn, self.settings, switch)
         news, attempt = await read_next(conn, self.settings)
-        start = decide_start(news, self.settings.cycle, pause=attempt.pause, wanted=attempt.wanted)
+        start = decide_start(
+            news,
+            self.settings.cycle,
+            pause=attempt.pause,
+            wanted=attempt.wanted,
+            follow_ups=attempt.follow_ups,
+        )
         if not (now or again or start.is_due):
             return None
         log.info("a cycle begins: %d answers were judged since the last", news.judged)

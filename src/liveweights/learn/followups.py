@@ -1,16 +1,19 @@
 """What a user's next message says about the answer before it.
 
 `lexical` is the default classifier. Another one is any function from text to `Mood`, named in the
-settings as ``package.module:function``.
+settings as ``package.module:function``; what it gets wrong is neutral.
 """
 
 from __future__ import annotations
 
 import importlib
+import logging
 import re
 from collections.abc import Callable
 from functools import cache
-from typing import Literal, cast
+from typing import Literal, cast, get_args
+
+log = logging.getLogger(__name__)
 
 Mood = Literal["dissatisfied", "satisfied", "neutral"]
 Classifier = Callable[[str], Mood]
@@ -72,8 +75,36 @@ def load_classifier(name: str) -> Classifier:
     module, _, function = name.partition(":")
     try:
         classifier = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"there is no classifier {name!r}: {error}") from error
+    except Exception as error:  # a module may raise anything while it is imported
+        told = f"{type(error).__name__}: {error}"
+        raise ValueError(f"there is no classifier {name!r}: {told}") from error
     if not callable(classifier):
         raise ValueError(f"the classifier {name!r} is not a function")
     return cast(Classifier, classifier)
+
+
+def read_mood(name: str, text: str) -> Mood:
+    """What the classifier ``name`` says of ``text``; neutral, which moves nothing, where it raises
+    or returns another word: neither a cycle nor a canary depends on it. The first such text of a
+    process is warned of. Raises ValueError if there is no such classifier."""
+    classifier = load_classifier(name)
+    try:
+        mood: object = classifier(text)
+    except Exception as error:
+        _warn(name, f"raised {type(error).__name__}", error)
+        return "neutral"
+    if isinstance(mood, str) and mood in get_args(Mood):
+        return cast(Mood, mood)
+    _warn(name, f"returned {repr(mood)[:_TOLD]}, not one of {', '.join(get_args(Mood))}")
+    return "neutral"
+
+
+_TOLD = 80
+"""Characters of what a classifier returned."""
+_warned: set[str] = set()
+
+
+def _warn(name: str, what: str, error: Exception | None = None) -> None:
+    if name not in _warned:
+        _warned.add(name)
+        log.warning("the classifier %r %s: such texts count as neutral", name, what, exc_info=error)

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from liveweights import bounds
-from liveweights.learn.followups import load_classifier
+from liveweights.learn.followups import read_mood
 from liveweights.record.feedback import Feedback
 from liveweights.record.survival import survival
 
@@ -155,7 +155,7 @@ def _values(
             value = max(-1.0, min(1.0, item.value or 0.0))
             yield _Reaction("thumbs", value, rewards.thumbs_weight)
         case "comment":
-            mood = load_classifier(rewards.classifier)(item.text or "")
+            mood = read_mood(rewards.classifier, item.text or "")
             if mood != "neutral":
                 yield _Reaction(mood, getattr(rewards, mood), rewards.words_weight)
         case _:

@@ -43,9 +43,22 @@ class JudgedAnswer:
         return self.finish_reason == "cancelled"
 
 
+# While a tenant tries a candidate of its own, the shared checkpoint answers it beside that one, and
+# the shared canary never does: nothing of it was drawn.
+APART = """
+select s.tenant, s.at, s.until from (
+    select b.tenant, w.action, w.at, lead(w.at) over (partition by w.alias order by w.id) as until
+    from swaps w join standing b on b.alias = w.alias
+    where b.model = %(model)s and b.tenant is not null and w.action not in ('hold', 'resume')
+) s where s.action in ('canary', 'step') and %(tenant)s::text is null
+"""
 WHERE = f"""
 g.alias = %(model)s and {TENANT} and g.checkpoint = any(%(checkpoints)s)
 and g.created_at > %(since)s and g.created_at <= coalesce(%(until)s::timestamptz, 'infinity')
+and not exists (
+    select from ({APART}) a where a.tenant = g.tenant
+    and g.created_at >= a.at and g.created_at < coalesce(a.until, 'infinity')
+)
 """
 
 
@@ -57,8 +70,9 @@ async def read_answers(
     *,
     until: datetime | None = None,
 ) -> list[JudgedAnswer]:
-    """What these checkpoints answered as ``alias`` in that time, oldest first; of a tenant's branch
-    what they answered to that tenant."""
+    """What these checkpoints answered as ``alias`` in that time, oldest first: what compares them.
+    Of a tenant's branch what they answered to that tenant; of what all share nothing that a tenant
+    was answered while it tried a candidate of its own, since then no shared one is drawn for it."""
     model, tenant = await read_branch(conn, alias)
     values = {
         "model": model,
