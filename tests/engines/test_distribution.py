@@ -10,7 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liveweights.engines.distribution import draw, sampling_logprob, sampling_logprobs
+from liveweights.engines.distribution import (
+    draw,
+    make_generator,
+    sampling_logprob,
+    sampling_logprobs,
+)
 
 RAW = st.lists(st.floats(-20, 0), min_size=1, max_size=30).map(np.array)
 TEMPERATURES = st.floats(0.05, 5)
@@ -132,3 +137,10 @@ def test_each_candidate_is_drawn_as_often_as_it_is_likely(
 @given(raw=RAW, uniform=st.floats(0, 1, exclude_max=True))
 def test_a_draw_at_temperature_0_is_greedy(raw: Any, uniform: float) -> None:
     assert draw(raw, uniform, temperature=0.0) == (raw.argmax(), 0.0)
+
+
+@given(st.integers(-(2**63), 2**63 - 1))
+def test_each_seed_draws_the_same_again(seed: int) -> None:
+    one, other = make_generator(seed), make_generator(seed)
+    assert one.random() == other.random() != make_generator(seed + 1).random()
+    assert make_generator(None).random() != make_generator(None).random()

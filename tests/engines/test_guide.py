@@ -4,6 +4,8 @@ import asyncio
 import json
 import random
 import string
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -14,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.serve.api.doubles import make_tokenizer
 
-from liveweights.engines.guide import Guide, GuideMaker, ShortestFirst
-from liveweights.engines.protocol import Constraint, InvalidConstraint
+from liveweights.engines.guide import LONGEST, Guide, GuideMaker, ShortestFirst
+from liveweights.engines.protocol import Constraint, InvalidConstraint, StringGrammar
 from liveweights.engines.thinking import BudgetKeeper, ThinkingBudget
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.models import end_of_text_ids, load_tokenizer
@@ -64,6 +66,47 @@ def test_a_tokenizer_that_cannot_be_constrained_is_told_when_asked() -> None:
 
     with pytest.raises(InvalidConstraint):
         asyncio.run(scenario())
+
+
+CHAINS = """
+import json, sys
+from tests.engines.test_guide import make, names
+from liveweights.engines.protocol import Constraint, StringGrammar
+
+def chain(letter, links):
+    rules = [f"{letter}{i}: {letter}{i + 1}" for i in range(links)]
+    return "\\n".join([f"start: {letter}0", *rules, f'{letter}{links}: "a"'])
+
+links = 1400
+definitions = {f"d{i}": {"anyOf": [{"$ref": f"#/$defs/d{i + 1}"}]} for i in range(links)}
+schema = {"$defs": {**definitions, f"d{links}": {"const": 7}}, "$ref": "#/$defs/d0"}
+string = StringGrammar("input_0", '"', "lark", chain("r", 4500), "the grammar")
+outer = 'start: input_0\\ninput_0: %json {"type": "string"}'
+for about, constraint, first in (
+    ("definitions", Constraint("json_schema", json.dumps(schema)), "7"),
+    ("rules", Constraint("lark", chain("r", 4500)), "a"),
+    ("terminals", Constraint("lark", chain("R", 4500)), "a"),
+    ("a string's rules", Constraint("lark", outer, "it", (string,)), '"'),
+):
+    print(about, flush=True)
+    assert names(make(constraint)) == {first}
+"""
+
+
+def test_a_long_chain_of_definitions_does_not_end_the_process() -> None:
+    child = subprocess.run(
+        [sys.executable, "-c", CHAINS], capture_output=True, text=True, check=False
+    )
+    assert child.returncode == 0, (child.returncode, child.stdout, child.stderr)
+
+
+def test_what_is_too_long_for_a_stack_is_refused() -> None:
+    long = 'start: "a"' + " " * LONGEST
+    with pytest.raises(InvalidConstraint, match=f"^it has {len(long)} characters"):
+        make(Constraint("lark", long, "it"))
+    inner = StringGrammar("input_0", '"', "lark", long, "the tool's")
+    with pytest.raises(InvalidConstraint, match=r"^the tool's has"):
+        make(Constraint("lark", 'start: "a"', "it", (inner,)))
 
 
 def test_a_forced_token_waits_for_the_one_before() -> None:

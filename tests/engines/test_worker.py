@@ -74,6 +74,18 @@ def serve(
     return decoder, [told.get() for _ in range(told.qsize())]
 
 
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("seed", [-1, -(2**63), 2**63 - 1])
+def test_any_seed_of_64_bits_is_one(tokenizer: Any, seed: int, temperature: float) -> None:
+    decoder, told = Counting(beside=False), queue.SimpleQueue[Any]()
+    group = Group(decoder, 1, 0, lambda: None)
+    how = Sampling(max_tokens=1, temperature=temperature, seed=seed)
+    text = TextStream(tokenizer)
+    group.waiting.append(Answer("c", decoder, [0] * SEEN, how, text, frozenset(), told.put))
+    group.step()
+    assert isinstance(told.get(timeout=60), Token)
+
+
 def test_prompts_join_together_by_what_is_left_to_compute(tokenizer: Any) -> None:
     decoder, told = serve([SEEN + 20] * 4, tokenizer)
     assert decoder.joined == [3, 1]  # 64 tokens of a pass take three

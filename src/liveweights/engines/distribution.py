@@ -44,6 +44,12 @@ def sampling_logprobs(
     return out
 
 
+def make_generator(seed: int | None) -> np.random.Generator:
+    """What draws an answer's tokens; without a ``seed`` it is another each time. Of a seed its last
+    64 bits count: clients send negative ones, too."""
+    return np.random.default_rng(None if seed is None else seed % 2**64)
+
+
 def draw(
     raw: NDArray[np.floating],
     uniform: float,

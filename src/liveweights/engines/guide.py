@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from liveweights.engines.deep_threads import start_deep_threads
 from liveweights.engines.json_schema import JSON_STYLE
 from liveweights.engines.json_strings import StringReader, StringVocabulary, text_then_end
 from liveweights.engines.protocol import Constraint, InvalidConstraint, StringGrammar
@@ -29,6 +30,10 @@ THREADS = 2
 """That compile grammars, and so many again that compute masks. Both let other threads go on."""
 LEXER_STATES = 50_000
 """Of one grammar, about a kilobyte each; far more than those that people write need."""
+LONGEST = 256 << 10
+"""Characters of one grammar or schema. The compiler recurses from one rule or definition to the
+next and takes up to half a kilobyte of stack for a character; a thread that compiles has twice that
+for the longest."""
 
 
 class Guide:
@@ -112,7 +117,8 @@ class GuideMaker:
         self._vocabulary: StringVocabulary | None = None
         self._lock = asyncio.Lock()
         self._line = ShortestFirst(THREADS)
-        self._compiling = ThreadPoolExecutor(THREADS, "grammars")
+        # Beyond the end of its stack the compiler would end the process.
+        self._compiling = start_deep_threads(THREADS, "grammars")
         self._masks = ThreadPoolExecutor(THREADS, "masks")
 
     async def prepare(self) -> None:
@@ -126,6 +132,9 @@ class GuideMaker:
         InvalidConstraint."""
         if constraint.kind == "any":
             return self._guide(None, constraint)
+        _check_length(constraint.about, constraint.source)
+        for string in constraint.strings:
+            _check_length(string.about, string.source)
         native = await self._tables()
         vocabulary = await self._string_tables(native) if constraint.strings else None
         loop = asyncio.get_running_loop()
@@ -191,6 +200,14 @@ class GuideMaker:
     def _decode(self, ids: Sequence[int]) -> str:
         tokenizer: Any = self._tokenizer
         return tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+
+def _check_length(about: str, source: str) -> None:
+    """Raises InvalidConstraint."""
+    if len(source) > LONGEST:
+        raise InvalidConstraint(
+            f"{about} has {len(source)} characters as a grammar; {LONGEST} can be followed"
+        )
 
 
 def _string_matcher(vocabulary: StringVocabulary, string: StringGrammar) -> Any:

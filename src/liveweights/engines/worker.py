@@ -14,7 +14,7 @@ import torch
 
 from liveweights.engines.biased import biased_logits
 from liveweights.engines.decoder import Decoder, Outputs
-from liveweights.engines.distribution import draw, most_likely
+from liveweights.engines.distribution import draw, make_generator, most_likely
 from liveweights.engines.experts import Experts
 from liveweights.engines.lookup import Lookup
 from liveweights.engines.penalties import Penalties, make_penalties
@@ -143,7 +143,7 @@ class Answer:
             allowed_V = self.guide.allowed(len(logits_V)) if self.guide else None
             values_V = biased_logits(logits_V, sampling.logit_bias, allowed_V, self._penalties)
         if self._random is None:
-            self._random = np.random.default_rng(sampling.seed)
+            self._random = make_generator(sampling.seed)
         return draw(
             values_V,
             self._random.random(),

@@ -61,6 +61,17 @@ CALLS: list[tuple[Syntax, str]] = [
 ]
 
 
+DEFINITIONS = {
+    "City": {
+        "type": "object",
+        "properties": {"at": {"type": "array", "items": {"$ref": "#/$defs/Number"}}},
+        "required": ["at"],
+    },
+    "Name": {"type": "string", "enum": ["Rome", "Bonn"]},
+    "Number": {"type": "integer"},
+}
+
+
 def accepts(constraint: Constraint, text: str) -> bool:
     """Whether every token of the text, and then the end, is allowed where it comes."""
 
@@ -118,15 +129,23 @@ def test_an_answer_that_did_not_think_is_not_cut() -> None:
 @pytest.mark.parametrize(
     ("schema", "right", "wrong"),
     [
+        ({"$ref": "#/$defs/City"}, ['{"at": [1, 2]}'], ["Rome", '{"at": "Rome"}']),
+        ({"$ref": "#/properties/also"}, ["Bonn"], ["Paris", '"Bonn"']),
+        ({"anyOf": [{"$ref": "#/$defs/Name"}, {"type": "null"}]}, ["Bonn", "null"], ["Paris"]),
+        ({"type": "array", "items": {"$ref": "#/$defs/Name"}}, ['["Bonn"]'], ['["Paris"]']),
         ({"type": ["string", "null"]}, ["Rome", "12345", "null"], []),
         ({"anyOf": [{"enum": ["Rome", "Bonn"]}, {"type": "null"}]}, ["Bonn", "null"], ["Paris"]),
         ({"anyOf": [{"type": "string"}, {"type": "integer"}]}, ['"Rome"', "12"], ["Rome"]),
     ],
 )
-def test_a_text_that_may_be_null_is_written_as_a_text(
+def test_a_value_between_tags_is_what_its_schema_says(
     schema: dict[str, Any], right: list[str], wrong: list[str]
 ) -> None:
-    parameters = {**WEATHER.parameters, "properties": {"city": schema}}
+    parameters = {
+        **WEATHER.parameters,
+        "properties": {"city": schema, "also": {"$ref": "#/$defs/Name"}},
+        "$defs": DEFINITIONS,
+    }
     function = replace(WEATHER, parameters=parameters)
     syntax, call = next((s, c) for s, c in CALLS if isinstance(s, Qwen3Coder))
     source = syntax.grammar([function], text=None, required=True, parallel=False)

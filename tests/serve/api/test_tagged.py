@@ -60,5 +60,26 @@ def test_what_a_schema_admits_decides(schema: Any, text: str, value: Any) -> Non
     assert read(text, schema) == value
 
 
+COLOR = {"type": "string", "enum": ["1", "red"]}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$ref": "#/$defs/Color", "description": "Of the wall."},
+        {"anyOf": [{"$ref": "#/$defs/Color"}, NULL]},
+        {"$ref": "#/$defs/Either"},
+    ],
+)
+def test_what_a_schema_refers_to_decides(schema: Any) -> None:
+    either = {"oneOf": [{"$ref": "#/$defs/Color"}, NULL]}
+    definitions = {"Color": COLOR, "Either": either, "Circle": {"$ref": "#/$defs/Circle"}}
+    told = {"properties": {"a": schema}, "$defs": definitions}
+    for root in (told, {"$ref": "#/$defs/Told", "$defs": {**definitions, "Told": told}}):
+        calls = make_call("f", [("a", "1")], {"f": root})
+        assert calls is not None
+        assert json.loads(calls[0].arguments)["a"] == "1"
+
+
 def test_half_a_surrogate_within_json() -> None:
     assert read(r'["\ud83d"]', {"type": "array"}) == ["\ufffd"]

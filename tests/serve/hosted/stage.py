@@ -82,6 +82,8 @@ class Server:
 
     fault: Fault = "none"
     requests: list[tuple[str, dict[str, str], dict[str, Any]]] = field(default_factory=list)
+    asked_at: float = 0.0
+    """When the last of them came, in the event loop's time."""
     headers: dict[str, str] = field(default_factory=dict)
     fingerprint: str | None = None
     pieces: list[bytes] | None = None
@@ -116,6 +118,7 @@ class Server:
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            self.asked_at = asyncio.get_running_loop().time()
             first, *lines = head.strip().split("\r\n")
             headers = {k.lower(): v for k, _, v in (line.partition(": ") for line in lines)}
             body = json.loads(await reader.readexactly(int(headers["content-length"])))

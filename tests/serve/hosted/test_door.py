@@ -14,14 +14,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from openai import AsyncOpenAI
+from starlette.types import Receive, Send
 from tests.serve.gateway.stub import USAGE, WORDS
 
+from liveweights.http.exchange import Exchange
 from liveweights.meter.budgets import Budget
-from liveweights.meter.limits import FindPrice, Limiter
+from liveweights.meter.limits import FindPrice, Limiter, Permit
 from liveweights.meter.price_book import PriceBook
 from liveweights.meter.prices import EPOCH, PriceRow
 from liveweights.meter.settings import RateLimits
 from liveweights.meter.tenants import Tenant
+from liveweights.serve.api import admission
 from liveweights.serve.api.settings import ApiSettings
 from liveweights.serve.hosted.breaker import FAILURES, PAUSE
 from liveweights.serve.hosted.version import Version, checkpoint_id
@@ -609,6 +612,30 @@ def test_an_answer_that_takes_for_ever_ends_at_the_deadline() -> None:
         assert response.status == 400
 
     play(act, settings=ApiSettings(deadline_seconds=3))
+
+
+def test_the_local_model_that_answers_instead_has_the_time_that_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ends: list[float] = []
+
+    class Noted(Exchange):
+        def __init__(
+            self, receive: Receive, send: Send, deadline: float, permit: Permit, **how: Any
+        ) -> None:
+            ends.append(deadline)
+            super().__init__(receive, send, deadline, permit, **how)
+
+    monkeypatch.setattr(admission, "Exchange", Noted)
+
+    async def act(stage: Stage) -> None:
+        await stage.servers["big"].become("hangs")
+        response, _ = await stage.ask(headers={"x-request-timeout": "60"})
+        assert response.headers["x-model"] == "tiny"
+        # The request had come before its upstream was asked.
+        assert [end <= stage.servers["big"].asked_at + 60 for end in ends] == [True]
+
+    play(act, {"big": ("tiny",)})
 
 
 def test_what_cannot_be_read_is_not_passed_on_where_answers_are_recorded() -> None:

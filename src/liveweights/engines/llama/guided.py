@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from liveweights.engines.biased import biased_logits
-from liveweights.engines.distribution import draw
+from liveweights.engines.distribution import draw, make_generator
 from liveweights.engines.guide import Guide
 from liveweights.engines.penalties import Penalties
 from liveweights.engines.protocol import EngineError, Sampling
@@ -54,9 +54,7 @@ class GuidedDraws:
         self._guide = guide
         self._vocabulary = vocabulary
         self._top_k = candidates
-        self._random = np.random.default_rng(
-            None if sampling.seed is None else sampling.seed % 2**64
-        )
+        self._random = make_generator(sampling.seed)
         # A token that is pushed up may come from anywhere.
         up = any(value > 0 for _, value in sampling.logit_bias)
         up = up or (penalties is not None and penalties.raise_any)

@@ -52,10 +52,9 @@ async def admitted(
     """
     headers = Headers(scope=scope)
     before = arrival_of(scope)
-    arrival = before or await _let_in(service, scope)
+    arrival = before or await _let_in(service, scope, headers)
     client, permit = arrival.client, arrival.permit
     try:
-        deadline = deadline_of(headers, service.settings.deadline_seconds)
         body = await read_json(scope, receive, service.settings.max_body_bytes)
         strict = _is_strict(headers, service.settings.strict)
         request, ignored = _read(body, type, strict)
@@ -69,7 +68,7 @@ async def admitted(
             Exchange(
                 receive,
                 send,
-                deadline,
+                arrival.deadline,
                 permit,
                 names=arrival.names,
                 strict=strict,
@@ -85,9 +84,11 @@ async def admitted(
             permit.close()
 
 
-async def _let_in(service: Service, scope: Scope) -> Arrival:
+async def _let_in(service: Service, scope: Scope, headers: Headers) -> Arrival:
+    """Raises ApiError."""
     client = await service.authenticator.authenticate(scope, use="answers", own=True)
-    return Arrival(client, await service.limiter.begin(client))
+    deadline = deadline_of(headers, service.settings.deadline_seconds)
+    return Arrival(client, await service.limiter.begin(client), deadline)
 
 
 def _is_strict(headers: Headers, default: bool) -> bool:

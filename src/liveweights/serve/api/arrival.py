@@ -15,11 +15,13 @@ KEY = "liveweights.arrival"
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """Whose request it is, what it takes of that key's allowance (closed by who let it in), and the
-    models that may answer it, none where that is still to be chosen."""
+    """Whose request it is, what it takes of that key's allowance (closed by who let it in), until
+    when it is answered (in the event loop's time), and the models that may do so, none where that
+    is still to be chosen."""
 
     client: Client
     permit: Permit
+    deadline: float
     names: tuple[str, ...] = ()
 
 

@@ -31,11 +31,17 @@ def adapt(members: Mapping[str, Raw], quirks: Sequence[Quirk]) -> dict[str, Raw]
             adapted.pop(name, None)
         if quirk in _LIMITS:
             (other,) = (name for name in _LIMITS if name != quirk)
-            if (limit := adapted.pop(other, None)) is not None:
-                adapted.setdefault(quirk, limit)
+            limit = adapted.pop(other, None)
+            if limit is not None and _is_null(adapted.get(quirk)):
+                adapted[quirk] = limit
         if quirk == "system_role" and "messages" in adapted:
             adapted["messages"] = _without_developers(adapted["messages"])
     return adapted
+
+
+def _is_null(value: Raw | None) -> bool:
+    """Whether a member is left to the default: it is null, or is not there."""
+    return value is None or bytes(value).strip() == b"null"
 
 
 def _without_developers(messages: Raw) -> Raw:

@@ -80,8 +80,8 @@ class Door:
     """Requests for hosted models go to their upstreams, and all others to the ``local`` endpoint.
 
     Until the first byte of an answer has come, the next model of the chain is asked in place of
-    one that is away, says that it has too much to do (429), or fails (5xx). Who asks and what the
-    key has left is looked at here, once, for local models too.
+    one that is away, says that it has too much to do (429), or fails (5xx). Who asks, what
+    the key has left and until when is looked at here, once, for local models too.
     """
 
     def __init__(self, service: Service, local: ASGIApp) -> None:
@@ -94,6 +94,7 @@ class Door:
             await self._local(scope, receive, send)
             return
         client = await service.authenticator.authenticate(scope, use="answers", own=True)
+        deadline = deadline_of(Headers(scope=scope), service.settings.deadline_seconds)
         permit = await service.limiter.begin(client)
         try:
             body = await read_json(scope, receive, service.settings.max_body_bytes)
@@ -101,13 +102,13 @@ class Door:
             if not client.own:
                 with service.hosted.hold(names) as hosted:
                     if hosted:
-                        arrival = Arrival(client, permit, names)
+                        arrival = Arrival(client, permit, deadline, names)
                         name = await self._pass(scope, receive, send, body, arrival, hosted)
                         if name is None:
                             return
                         behind = names[names.index(name) + 1 :]
                         names = (name, *(one for one in behind if one not in hosted))
-            arrived = with_arrival(scope, Arrival(client, permit, names))
+            arrived = with_arrival(scope, Arrival(client, permit, deadline, names))
             await self._local(arrived, _again(body, receive), send)
         finally:
             permit.close()
@@ -134,7 +135,6 @@ class Door:
         """None once it has been answered, else the local model that it goes on to. ``hosted`` are
         those that may answer. Raises ApiError, LimitReached, LeasesAway, ClientGone."""
         first, settings = arrival.names[0], self._service.settings
-        deadline = deadline_of(Headers(scope=scope), settings.deadline_seconds)
         if first not in hosted and self._can_be_asked(hosted, first):
             return first
         client, permit = arrival.client, arrival.permit
@@ -151,7 +151,7 @@ class Door:
             chain = await reserve_affordable(permit, question, chain, longest=self._longest)
         streams = question is None or question.streams
         listener = Listener(send, streams=streams, rest=settings.abandoned_seconds)
-        async with while_heard(receive, listener, deadline):
+        async with while_heard(receive, listener, arrival.deadline):
             return await self._ask_in_turn(asked, chain, listener)
         return None  # nobody waits for it any more
 

@@ -11,10 +11,14 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from liveweights.engines.json_schema import json_rule
+from liveweights.http.errors import bad_request
 from liveweights.serve.api.syntax.arguments import JSON, write_arguments
 from liveweights.serve.api.syntax.protocol import Call, Function, in_pattern, quoted
+from liveweights.serve.api.syntax.references import detach, resolve, resolve_choices
 
 Schema = Mapping[str, Any]
+MAX_CHARACTERS = 262_144
+"""Of the rules of one function's values: of what arguments share, each has its own copy."""
 
 
 def make_call(
@@ -26,12 +30,14 @@ def make_call(
         return None
     told = cast(Schema, schemas[name]) if isinstance(schemas, Mapping) else {}
     properties = _properties(told)
-    arguments = {key: _value(text, properties.get(key)) for key, text in written}
+    arguments = {
+        key: _value(text, resolve_choices(properties.get(key), told)) for key, text in written
+    }
     return [Call(name, write_arguments(arguments))]
 
 
 def _properties(schema: Schema) -> dict[str, Any]:
-    told = schema.get("properties")
+    told = resolve(schema, schema).get("properties")
     return cast(dict[str, Any], told) if isinstance(told, dict) else {}
 
 
@@ -132,17 +138,25 @@ class Tagging:
     def rules(self, place: int, function: Function) -> list[str]:
         """Rules of a Lark grammar: ``fn_0`` is a call of the first function, with its arguments in
         the order of its schema. Of a text only a choice (``enum``) is enforced, not its pattern or
-        length."""
-        properties = _properties(function.parameters)
-        required = cast(Collection[str], function.parameters.get("required") or ())
+        length. Raises ApiError 400 for rules that are too long."""
+        root = function.parameters
+        told = cast(Schema, resolve(root, root))
+        properties = _properties(root)
+        required = cast(Collection[str], told.get("required") or ())
         parts: list[str] = []
         rules: list[str] = []
+        size = 0
         for number, (name, schema) in enumerate(properties.items()):
             rule = f"arg_{place}_{number}"
             before = quoted(self.before.replace("{}", name))
-            rules += [f"{rule}: {before} {rule}_value", *self._value_rule(rule, schema)]
+            value = self._value_rule(rule, schema, root)
+            size += sum(map(len, value))
+            if size > MAX_CHARACTERS:
+                message = f"Arguments of the tool {function.name!r} share definitions too long."
+                raise bad_request(message, "tools", "schema_too_large")
+            rules += [f"{rule}: {before} {rule}_value", *value]
             parts.append(rule if name in required else f"{rule}?")
-        if not properties and function.parameters.get("additionalProperties") is not False:
+        if not properties and told.get("additionalProperties") is not False:
             parts.append(f"any_{place}*")
             before, rest = map(quoted, self.before.split("{}"))
             rules.append(f"any_{place}: {before} /[\\w.-]+/ {rest} any_{place}_text")
@@ -150,11 +164,13 @@ class Tagging:
         head = quoted(self.head.replace("{}", function.name))
         return [" ".join([f"fn_{place}:", head, *parts, quoted(self.tail)]), *rules]
 
-    def _value_rule(self, rule: str, schema: Any) -> list[str]:
+    def _value_rule(self, rule: str, schema: Any, root: Schema) -> list[str]:
         after = quoted(self.after)
-        if not _is_text(schema):
-            return [f"{rule}_value: {rule}_json {after}", f"{rule}_json: {json_rule(schema)}"]
-        choices = _choices(schema)
+        resolved = resolve_choices(schema, root)
+        if not _is_text(resolved):
+            document = json_rule(detach(schema, root))
+            return [f"{rule}_value: {rule}_json {after}", f"{rule}_json: {document}"]
+        choices = _choices(resolved)
         if choices:
             return [f"{rule}_value: ({' | '.join(map(quoted, choices))}) {after}"]
         return [self._text_rule(f"{rule}_value")]
