@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -215,6 +217,52 @@ def test_an_open_cycle_ends_and_starts_again_without_the_user(
     assert_gone(database_dsn, tmp_path)
     if state == "learning":  # no checkpoint was made of the user's rows
         assert len(Registry(tmp_path / "checkpoints").checkpoints()) == 1
+
+
+def test_what_was_stored_and_not_yet_registered_goes_too(
+    database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = Learner(waits=False)
+    store, stored, goes_on = Registry.store, threading.Event(), threading.Event()
+
+    def store_slowly(*args: Any, **how: Any) -> Any:
+        made = store(*args, **how)
+        stored.set()
+        assert goes_on.wait(60)
+        return made
+
+    async def learn(folder: Path) -> None:
+        if learner.jobs:  # of the cycle after
+            await asyncio.Event().wait()
+        await learner.learn(folder)
+
+    monkeypatch.setattr(Registry, "store", store_slowly)
+    monkeypatch.setattr(learning, "run_learner", learn)
+
+    async def test(product: Product) -> None:
+        await use(product)
+        working = asyncio.create_task(product.worker().run())
+
+        async def is_stored() -> bool:
+            return stored.is_set()
+
+        async def has_ended() -> bool:
+            async with product.pool.connection() as conn:
+                return await ledger.last_broken_off(conn, "code") is not None
+
+        await until(is_stored)
+        assert len(Registry(tmp_path / "checkpoints").checkpoints()) == 1
+        forgetting = asyncio.create_task(forget(product))
+        await until(has_ended)
+        goes_on.set()
+        done = await forgetting
+        assert done.left == []
+        assert Registry(tmp_path / "checkpoints").checkpoints() == []
+        working.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await working
+
+    on_product(database_dsn, tmp_path, test, CONFIG)
 
 
 class Killed(BaseException):

@@ -211,6 +211,26 @@ def test_a_crash_between_mark_and_removal_is_finished_by_the_next_call(
     on_disk(database_dsn, tmp_path, test)
 
 
+def test_what_a_cycle_stored_and_nobody_registered_goes_when_it_has_ended(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    async def test(disk: Disk) -> None:
+        def store(number: int, **card: object) -> str:
+            staging = adapter(disk.folder / f"s{number}", float(number))
+            how = {"kind": "adapter", "base": BASE, "parent": BASE, "card": card}
+            return disk.registry.store(staging, "m", **how).id  # type: ignore[arg-type]
+
+        ended = await begin(disk.conn, "m", {})
+        await advance(disk.conn, ended, "ended", outcome="cancelled")
+        still_open = await begin(disk.conn, "m", {})
+        store(1, cycle=ended.id)
+        kept = {store(2, cycle=still_open.id), store(3, cycle=10**6), store(4)}
+        await disk.prune()
+        assert set(disk.registry.checkpoints()) == kept
+
+    on_disk(database_dsn, tmp_path, test)
+
+
 def test_only_open_and_the_last_cycles_keep_what_their_update_read(
     database_dsn: str, tmp_path: Path
 ) -> None:

@@ -18,9 +18,11 @@ from liveweights.record.clean import clip_person
 from liveweights.record.forget import Forgotten, Traces
 from liveweights.record.forgotten_files import forget_everywhere
 from liveweights.record.leftovers import drop_spilled
+from liveweights.release.strays import remove_strays
 from liveweights.store.database import Also, Connection
 from liveweights.store.erasure import erase
 from liveweights.store.partitions import TABLES, partition
+from liveweights.weights.registry import Registry
 
 PATIENCE = 120.0
 """Seconds to wait for a running worker to break off, and for a running writer."""
@@ -80,6 +82,9 @@ async def forget_user(
         await asyncio.to_thread(shutil.rmtree, work_folder(home, cycle), ignore_errors=True)
     # Left by an unlearning that was killed; one that goes on has read the user's rows.
     await asyncio.to_thread(shutil.rmtree, unlearning_folder(home), ignore_errors=True)
+    # Of a cycle that failed just then; of those that were restarted none is there any more.
+    await remove_strays(conn, Registry(home / "checkpoints"))
+    await conn.commit()
     owner = tenant, clip_person(user)
     left += await asyncio.to_thread(drop_spilled, home / "spill", owner, PATIENCE)
     if is_embedded:

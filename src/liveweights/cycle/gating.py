@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
@@ -20,7 +21,7 @@ from liveweights.cycle.settings import WorkerSettings
 from liveweights.cycle.switching import passes
 from liveweights.cycle.trial import read_trial
 from liveweights.cycle.updating import read_result
-from liveweights.cycle.workshop import AWAY, Workshop
+from liveweights.cycle.workshop import AWAY, Workshop, finish
 from liveweights.gate.advice import advise
 from liveweights.gate.calibration import calibrate, may_say_nothing
 from liveweights.gate.drafting import Drafting
@@ -81,7 +82,7 @@ class Gating:
         if calibration.selection is None:  # it shows everything, as it is
             async with self.shop.pool.connection() as conn:
                 return await ledger.advance(conn, cycle, "warming", learning=learning)
-        checkpoint = await asyncio.to_thread(self._store_selection, cycle, calibration.selection)
+        checkpoint = await finish(partial(self._store_selection, cycle, calibration.selection))
         async with self.shop.pool.connection() as conn:
             reason = await self.shop.register(conn, cycle, checkpoint)
         if reason is not None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -21,7 +22,7 @@ from liveweights.cycle.scoring import score
 from liveweights.cycle.settings import WorkerSettings
 from liveweights.cycle.trial import read_trial
 from liveweights.cycle.updating import is_done, read_result, remove_job, run_learner, write_job
-from liveweights.cycle.workshop import Workshop
+from liveweights.cycle.workshop import Workshop, finish
 from liveweights.learn.baseline import Baseline
 from liveweights.learn.job import WEIGHTS, Result
 from liveweights.record.window import claim, count, leave_out, read_teachers
@@ -170,14 +171,16 @@ class Learning:
             "learnt_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "report": msgspec.to_builtins(result.report),
         }
-        return await asyncio.to_thread(
-            self.shop.registry.store,
-            self.shop.folder(cycle) / WEIGHTS,
-            base.name,
-            kind=result.kind,
-            base=base.id,
-            parent=parent,
-            card=card,
+        return await finish(
+            partial(
+                self.shop.registry.store,
+                self.shop.folder(cycle) / WEIGHTS,
+                base.name,
+                kind=result.kind,
+                base=base.id,
+                parent=parent,
+                card=card,
+            )
         )
 
     async def _owed(self, cycle: Cycle, base: Checkpoint) -> list[str]:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from liveweights.cycle.ledger import Cycle
 from liveweights.release import aliases, canaries, deployments
+from liveweights.release.strays import remove_strays
 from liveweights.store.database import Connection
+from liveweights.weights.registry import Registry
 
 
 def work_folder(home: Path, cycle: int) -> Path:
@@ -32,8 +34,8 @@ async def is_clear(conn: Connection, home: Path, cycle: Cycle) -> bool:
 
 
 async def clear(conn: Connection, home: Path, cycle: Cycle) -> None:
-    """End its canary, let its candidate go, and remove its files, in this order: where the files
-    are gone, all is. For whoever has the lease of the alias's cycles, while no step runs."""
+    """End its canary, let its candidate go, and remove its files, its work last: where that is
+    gone, all is. For whoever has the lease of the alias's cycles, while no step runs."""
     if cycle.candidate is not None:
         await canaries.abort_canary(
             conn,
@@ -44,4 +46,5 @@ async def clear(conn: Connection, home: Path, cycle: Cycle) -> None:
         )
         await deployments.let_go(conn, cycle.candidate)
     await conn.commit()
+    await remove_strays(conn, Registry(home / "checkpoints"))
     await asyncio.to_thread(shutil.rmtree, work_folder(home, cycle.id), ignore_errors=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import psycopg
@@ -24,11 +26,25 @@ from liveweights.weights import signing
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.registry import Registry, register
 
+T = TypeVar("T")
 AWAY = (
     *(psycopg.OperationalError, psycopg.InterfaceError),
     *(aiohttp.ClientError, TimeoutError, NotReady),
 )
 """What passes: the database or the service is away."""
+
+
+async def finish(work: Callable[[], T]) -> T:
+    """What ``work`` returns, from a thread that has ended when this has, also where it is broken
+    off meanwhile: what it writes is there for those who clear up, and nothing comes after them."""
+    thread = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(thread)
+    except asyncio.CancelledError:
+        while not thread.done():
+            with contextlib.suppress(asyncio.CancelledError):  # told once is enough
+                await asyncio.wait({thread})
+        raise
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from liveweights.release.deployments import read_desired
 from liveweights.release.settings import RetentionSettings
+from liveweights.release.strays import remove_strays
 from liveweights.store.database import Connection
 from liveweights.weights.registry import Registry, mark_pruned, read_pruned, size_of
 from liveweights.weights.staging import sweep
@@ -157,7 +158,7 @@ async def prune(
     A checkpoint is marked in the database before its files go, with its row locked against every
     alias change, and everything is looked at again under that lock: what became needed stays.
     ``also`` is awaited in the transaction that marks it. A crash in between leaves files that the
-    next call removes, with what was left half made in the registry and the cache.
+    next call removes, with what was left half made or unregistered in the registry, and the cache.
     """
     for doomed in await find_doomed(conn, registry, settings):
         async with conn.transaction():
@@ -168,6 +169,7 @@ async def prune(
                     await also(conn, doomed)
     await conn.commit()
     gone = await remove_pruned(conn, registry, cache)
+    await remove_strays(conn, registry)
     registry.sweep()
     for folder in (cache / kind for kind in (*MADE, MODELS)):
         await asyncio.to_thread(sweep, folder, LEFT_SECONDS)
