@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
+
 import pytest
 
 from liveweights.ternary.instructions import KNOWN
@@ -38,7 +42,7 @@ def test_a_kernel_is_made_of_its_instructions(
     name: str, triple: str, cpu: str, features: str, wanted: str
 ) -> None:
     [instructions] = [one for one in KNOWN if one.name == name]
-    assembly = assemble(emit_product(instructions, 128, 4), triple, cpu, features)
+    assembly = assemble(emit_product(instructions, 128, 4, halves=True), triple, cpu, features)
     # Four rows by four tokens, of four shifts each.
     assert assembly.count(wanted) >= 4 * 4 * 4
 
@@ -58,3 +62,43 @@ def test_adapters_in_16_bits_are_made_wide_by_instructions(
     assert wanted in assembly
     assert "__extendhfsf2" not in assembly
     assert "__gnu_h2f_ieee" not in assembly
+
+
+OLD = """
+import sys
+from liveweights.ternary import compilation
+
+name, features = compilation.host()
+has = {*sys.argv[1:], "sse", "sse2", "cx8", "cmov", "fxsr", "mmx", "x87", "64bit"}
+old = "x86-64", {key: value and key in has for key, value in features.items()}
+compilation.host = lambda: old
+
+import numpy as np
+import torch
+from liveweights.ternary.product import multiply, multiply_exactly
+from liveweights.weights.ternary.matrix import TernaryMatrix
+
+torch.set_num_threads(1)
+assert compilation.chosen().name == "portable"
+rng = np.random.default_rng(0)
+for columns, groups in ((320, 5), (384, 3), (256, 1)):
+    # Of every magnitude that float16 has, below its normal numbers, too.
+    bits = rng.integers(1, 0x7BFF, (7, groups)) | rng.choice([0, 0x8000], (7, groups))
+    scales = bits.astype(np.uint16).view(np.float16)
+    matrix = TernaryMatrix.pack(rng.integers(-1, 2, (7, columns)).astype(np.int8), scales)
+    x = torch.randn(3, columns)
+    codes, stored = torch.from_numpy(matrix.codes), torch.from_numpy(matrix.scales)
+    got = multiply(x, codes, stored, compilation.chosen()).numpy()
+    wanted = multiply_exactly(x.numpy(), matrix)
+    assert np.allclose(got, wanted, rtol=1e-4, atol=1e-4 * abs(wanted).max()), columns
+"""
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="needs an x86")
+@pytest.mark.parametrize("has", [(), ("sse3", "ssse3", "sse4.1", "sse4.2", "popcnt"), ("avx",)])
+def test_it_runs_where_nothing_makes_16_bits_wide(has: tuple[str, ...]) -> None:
+    """As the processor of a virtual machine is told to be."""
+    child = subprocess.run(
+        [sys.executable, "-c", OLD, *has], capture_output=True, text=True, check=False
+    )
+    assert child.returncode == 0, (child.returncode, child.stderr)

@@ -78,7 +78,8 @@ def product(instructions: Instructions, group: int, tile: int) -> Code:
     host()
     from liveweights.ternary.emission import emit_product
 
-    return Code(emit_product(instructions, group, tile), "product", None, ctypes.c_void_p)
+    source = emit_product(instructions, group, tile, halves=reads_halves())
+    return Code(source, "product", None, ctypes.c_void_p)
 
 
 @cache

@@ -118,10 +118,12 @@ def spread(b: Any, vector: Any, count: int) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """How a part of the rows is read: ``width`` bytes of codes at a time."""
+    """How a part of the rows is read: ``width`` bytes of codes at a time; with ``halves`` their
+    scales by the processor's own conversion."""
 
     width: int
     dot: Any
+    halves: bool
 
     @property
     def lanes(self) -> int:
@@ -132,9 +134,10 @@ class Strip:
         return self.width * 4
 
 
-def emit_product(instructions: Instructions, group: int, tile: int) -> str:
+def emit_product(instructions: Instructions, group: int, tile: int, *, halves: bool) -> str:
     """``product(job)``: takes blocks of rows for as long as there are any, and writes what each
-    gives for every token, ``tile`` tokens at a time.
+    gives for every token, ``tile`` tokens at a time. ``halves`` is whether the processor makes
+    float32 of float16 by itself.
 
     ``out`` [T, N] float32 = sum over 64 columns each of scale * step * (trits . activations).
     """
@@ -149,7 +152,8 @@ def emit_product(instructions: Instructions, group: int, tile: int) -> str:
         loop(b, first, end, BLOCK) as rows,
         loop(b, number(0), job["tokens"], tile) as tokens,
     ):
-        _emit_tile(b, job, instructions, (group, tile), (rows.index, tokens.index))
+        wide = Strip(instructions.width, instructions.dot, halves)
+        _emit_tile(b, job, wide, (group, tile), (rows.index, tokens.index))
     b.ret_void()
     return str(module)
 
@@ -167,7 +171,7 @@ def read_job(b: Any, pointer: Any, fields: Sequence[str], addresses: int) -> dic
 def _emit_tile(
     b: Any,
     job: dict[str, Any],
-    instructions: Instructions,
+    wide: Strip,
     shape: tuple[int, int],
     place: tuple[Any, Any],
 ) -> None:
@@ -186,13 +190,12 @@ def _emit_tile(
     sums = [at(b, job["sums"], b.mul(one, bytes_)) for one in tokens]
     steps = [at(b, job["steps"], b.mul(one, b.lshr(columns, number(4)))) for one in tokens]
 
-    wide = Strip(instructions.width, instructions.dot)
     operands = (codes, scales, activations, sums, steps)
     ahead = b.mul(bytes_, number(BLOCK))
     whole = b.and_(columns, number(-wide.columns))
     totals = _emit_strip(b, wide, group, operands, span=(number(0), whole), ahead=ahead)
     if wide.width > 16:
-        narrow = Strip(16, portable_dot)
+        narrow = Strip(16, portable_dot, wide.halves)
         rest = _emit_strip(b, narrow, group, operands, span=(whole, columns), ahead=ahead)
         totals = [b.fadd(one, other) for one, other in zip(totals, rest, strict=True)]
     for t, one in enumerate(tokens):
@@ -266,9 +269,30 @@ def _load_scales(b: Any, scales: Any, column: Any, group: int, strip: Strip) -> 
     """The scale of each place of the vector, float32."""
     count = max(1, strip.columns // group)
     offset = b.mul(b.lshr(column, number(group.bit_length() - 1)), number(2))
-    kind: Any = F16 if count == 1 else ir.VectorType(F16, count)
-    to: Any = F32 if count == 1 else ir.VectorType(F32, count)
-    return spread(b, b.fpext(load(b, at(b, scales, offset), kind), to), strip.lanes)
+    place = at(b, scales, offset)
+    stored, to = (kind if count == 1 else ir.VectorType(kind, count) for kind in (F16, F32))
+    if strip.halves:
+        return spread(b, b.fpext(load(b, place, stored), to), strip.lanes)
+    bits = I16 if count == 1 else ir.VectorType(I16, count)
+    return spread(b, widen(b, load(b, place, bits)), strip.lanes)
+
+
+def widen(b: Any, bits: Any) -> Any:
+    """float32 of finite float16, given as ``bits``, a lone i16 or a vector of them. Where no
+    instruction does it, the compiler's own way is a call of a function that is not there."""
+
+    def alike(kind: Any, value: Any) -> Any:
+        if isinstance(bits.type, ir.VectorType):
+            return ir.Constant(ir.VectorType(kind, bits.type.count), [value] * bits.type.count)
+        return ir.Constant(kind, value)
+
+    word = b.zext(bits, alike(I32, 0).type)
+    sign = b.shl(b.and_(word, alike(I32, 0x8000)), alike(I32, 16))
+    magnitude = b.shl(b.and_(word, alike(I32, 0x7FFF)), alike(I32, 13))
+    # The exponent counts from 15 there and from 127 here.
+    single = alike(F32, 0.0).type
+    scaled = b.fmul(b.bitcast(magnitude, single), alike(F32, 2.0 ** (127 - 15)))
+    return b.bitcast(b.or_(b.bitcast(scaled, word.type), sign), single)
 
 
 def add_up(b: Any, vector: Any, lanes: int) -> Any:
