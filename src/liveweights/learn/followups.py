@@ -89,7 +89,7 @@ def read_mood(name: str, text: str) -> Mood:
     process is warned of. Raises ValueError if there is no such classifier."""
     classifier = load_classifier(name)
     try:
-        mood: object = classifier(text)
+        mood = cast(object, classifier(text))  # as it should, but may not
     except Exception as error:
         _warn(name, f"raised {type(error).__name__}", error)
         return "neutral"

@@ -56,7 +56,7 @@ def detach(schema: Any, root: Schema) -> Any:
     """``schema``, a part of ``root``, as a document of its own: with all that it refers to, and
     nothing else, under ``$defs``. What refers to nothing in ``root`` stays as it is."""
     if not isinstance(schema, dict):
-        return cast(Any, schema)
+        return schema
     pointers = _Pointers(root)
     detached = _relocate(schema, pointers)
     # A definition may refer to others, which come to the end of the list.
