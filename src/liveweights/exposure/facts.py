@@ -54,7 +54,8 @@ class Served:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
     """What was had of one alias on one ``base`` (as of ``Served``) on one day (UTC).
-    ``revenue`` is in billionths of each currency; ``accepted`` and ``rejected`` count answers."""
+    ``revenue`` is in billionths of each currency, ``charged`` are the tenants that it is of;
+    ``accepted`` and ``rejected`` count answers."""
 
     alias: str
     day: datetime.date
@@ -62,6 +63,7 @@ class Traffic:
     prompt_tokens: int = 0
     output_tokens: int = 0
     revenue: Mapping[str, int] = field(default_factory=dict[str, int])
+    charged: frozenset[str] = frozenset()
     accepted: int = 0
     rejected: int = 0
     base: str | None = None

@@ -22,20 +22,17 @@ where n.width = 1440 and n.whole and n.bucket >= %(since)s and n.bucket < %(unti
 group by 1, 2, 3 order by 2, 1, 3
 """
 TENANTS = """
-select n.alias, a.root, n.tenant
+select distinct n.alias, a.root, n.tenant
 from counted n left join ancestry a on a.id = n.checkpoint
 where n.width = 1440 and not n.whole and n.bucket >= %(since)s and n.bucket < %(until)s
     and right(n.checkpoint, 7) <> '@import'
-union
-select c.model, a.root, c.tenant
-from charges c left join ancestry a on a.id = c.checkpoint
-where c.at >= %(since)s and c.at < %(until)s and c.nanos <> 0
 """
 STANDING = """
 select s.alias, a.root from standing s join ancestry a on a.id = s.live where s.tenant is null
 """
 REVENUE = """
-select c.model, (c.at at time zone 'UTC')::date, a.root, c.currency, sum(c.nanos)::bigint
+select c.model, (c.at at time zone 'UTC')::date, a.root, c.currency, sum(c.nanos)::bigint,
+    array_agg(distinct c.tenant)
 from charges c left join ancestry a on a.id = c.checkpoint
 where c.at >= %(since)s and c.at < %(until)s and c.nanos <> 0
 group by 1, 2, 3, 4
@@ -95,16 +92,20 @@ async def read_traffic(conn: Connection, since: datetime, until: datetime) -> tu
         )
         for alias, day, base, answers, prompt, output, accepted, rejected in rows
     }
-    for *key, currency, nanos in await (await conn.execute(REVENUE, span)).fetchall():
+    for *key, currency, nanos, tenants in await (await conn.execute(REVENUE, span)).fetchall():
         alias, day, base = key
         nothing = Traffic(alias=alias, day=day, answers=0, base=base)
         one = traffic.get((alias, day, base), nothing)
-        traffic[alias, day, base] = replace(one, revenue={**one.revenue, currency: nanos})
+        traffic[alias, day, base] = replace(
+            one,
+            revenue={**one.revenue, currency: nanos},
+            charged=one.charged.union(tenants),
+        )
     return tuple(traffic.values())
 
 
 async def read_tenants(conn: Connection, since: datetime, until: datetime) -> dict[Key, set[str]]:
-    """Who had any of that, by alias and base."""
+    """Who asked for any of that, by alias and base."""
     tenants: dict[Key, set[str]] = {}
     cursor = await conn.execute(TENANTS, {"since": since, "until": until})
     for alias, base, tenant in await cursor.fetchall():

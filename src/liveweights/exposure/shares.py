@@ -115,6 +115,7 @@ class _Sums:
     gain: float = 0.0
 
     def add(self, one: Traffic) -> None:
+        self.tenants |= one.charged
         self.answers += one.answers
         self.tokens += one.prompt_tokens + one.output_tokens
         add(self.revenue, one.revenue)
