@@ -23,8 +23,8 @@ from liveweights.store.partitions import day_of
 
 SCANNED = 4_000
 """Answers that one look goes through."""
-FIRST = 2_000
-"""Those that it begins with; each time that they were too few, it goes on with twice as many."""
+STEP = 2_000
+"""Those that it takes at once, as long as too few were wanted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,9 +81,9 @@ async def search_answers(
     text = wanted.text and f"%{_literal(wanted.text)}%"
     parameters = {"signal": wanted.signal, "text": text, "slower": wanted.slower}
     ids: list[str] = []
-    reached, left, step = chosen.before, scanned, FIRST
+    reached, left = chosen.before, scanned
     while left and len(ids) < most:
-        count = min(step, left)
+        count = min(STEP, left)
         part = replace(chosen, before=reached)
         sizes = {"most": most - len(ids), "count": count}
         cursor = await conn.execute(LOOK.encode(), parameters_of(part) | parameters | sizes)
@@ -92,7 +92,7 @@ async def search_answers(
         reached = next(((at, id_) for id_, at, met in rows if not met), None)
         if reached is None:
             break
-        left, step = left - count, 2 * step
+        left -= count
     days = sorted({day_of(id_) for id_ in ids})
     answers = await read_listed(conn, THESE, {"days": days, "ids": ids}) if ids else []
     return Look(answers=answers, reached=reached)
