@@ -38,5 +38,5 @@ def test_the_memory_is_bounded() -> None:
     for g in "abcdefg":
         for n in range(2):
             counts.add(make_feedback(f"{g}{n}", g))
-    assert len(counts._counts) + len(counts._older) <= 6
+    assert len(counts._counts) <= 6
     assert counts.surplus([make_feedback("x", "g"), make_feedback("y", "new")]) == {0}

@@ -12,6 +12,8 @@ import psycopg
 from psycopg_pool import PoolTimeout
 
 from liveweights.record.binary import Row, created_at
+from liveweights.record.forget import hash_of
+from liveweights.record.recent import Recent
 from liveweights.store.database import Connection, Pool
 
 log = logging.getLogger(__name__)
@@ -21,26 +23,24 @@ DAYS = 30
 EVERY = 3600.0
 KEPT = 50_000
 
-# In one order for everybody; who was noted that day already costs a look. Who was forgotten since
-# asking is as ``forget.hash_of`` says.
+# In one order for everybody; who was noted that day already costs a look.
 NOTE = """
 insert into last_seen (tenant, user_id, last_day)
 select tenant, user_id, (at at time zone 'UTC')::date
-from json_to_recordset(%(seen)s::json) seen (tenant text, user_id text, at timestamptz)
+from json_to_recordset(%(seen)s::json)
+    seen (tenant text, user_id text, at timestamptz, user_hash text)
 where not exists (
     select from last_seen known
     where (known.tenant, known.user_id) = (seen.tenant, seen.user_id)
         and known.last_day >= (seen.at at time zone 'UTC')::date
 ) and not exists (
     select from forgotten f
-    where f.at >= seen.at and f.user_hash = sha256(
-        convert_to(seen.tenant, 'UTF8') || '\\x00'::bytea || convert_to(seen.user_id, 'UTF8'))
+    where f.at >= seen.at and f.user_hash = decode(seen.user_hash, 'hex')
 )
 order by tenant, user_id
 on conflict (tenant, user_id) do update set last_day = excluded.last_day
     where last_seen.last_day < excluded.last_day
 """
-REMOVE = "delete from last_seen where tenant = %s and user_id = %s"
 # Whom a writer notes meanwhile is back.
 DROP = """
 delete from last_seen where (tenant, user_id) in (
@@ -71,22 +71,16 @@ class Noted:
     is forgotten and comes back the same day is noted the next day."""
 
     def __init__(self, kept: int = KEPT) -> None:
-        self._kept = kept
-        self._days: dict[tuple[str, str], date] = {}
-        self._older: dict[tuple[str, str], date] = {}
+        self._days = Recent[tuple[str, str], date](kept)
 
     def list_new(self, users: Users) -> Users:
         """Those who may not be noted for their day."""
-        return {who: at for who, at in users.items() if self._last(who) < at.date()}
+        return {who: at for who, at in users.items() if self._days.get(who, date.min) < at.date()}
 
     def add(self, users: Users) -> None:
         """They are noted, and that is committed."""
-        self._days |= {who: max(at.date(), self._last(who)) for who, at in users.items()}
-        if len(self._days) >= self._kept:
-            self._older, self._days = self._days, {}
-
-    def _last(self, who: tuple[str, str]) -> date:
-        return self._days.get(who) or self._older.get(who, date.min)
+        for who, at in users.items():
+            self._days.put(who, max(at.date(), self._days.get(who, date.min)))
 
 
 async def note(conn: Connection, users: Users) -> None:
@@ -94,14 +88,10 @@ async def note(conn: Connection, users: Users) -> None:
     since is nobody."""
     if users:
         told = [
-            {"tenant": tenant, "user_id": user, "at": at} for (tenant, user), at in users.items()
+            {"tenant": tenant, "user_id": user, "at": at, "user_hash": hash_of(tenant, user).hex()}
+            for (tenant, user), at in users.items()
         ]
         await conn.execute(NOTE, {"seen": msgspec.json.encode(told).decode()})
-
-
-async def remove(conn: Connection, tenant: str, user: str) -> None:
-    """One who is forgotten; in the order of writers, before their answers and the rollups."""
-    await conn.execute(REMOVE, (tenant, user))
 
 
 async def keep_month(pool: Pool, *, every: float = EVERY) -> None:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from liveweights.record.feedback import Feedback
+from liveweights.record.recent import Recent
 
 MOST = 200
 KEPT = 50_000
@@ -17,24 +18,18 @@ class FeedbackCounts:
 
     def __init__(self, most: int = MOST, kept: int = KEPT) -> None:
         self._most = most
-        self._kept = kept
-        self._counts: dict[str, int] = {}
-        self._older: dict[str, int] = {}
-
-    def _count(self, generation: str) -> int:
-        return self._counts.get(generation) or self._older.get(generation, 0)
+        self._counts = Recent[str, int](kept)
 
     def add(self, feedback: Feedback) -> None:
         """It is stored."""
-        self._counts[feedback.generation] = self._count(feedback.generation) + 1
-        if len(self._counts) >= self._kept:
-            self._older, self._counts = self._counts, {}
+        count = self._counts.get(feedback.generation, 0)
+        self._counts.put(feedback.generation, count + 1)
 
     def surplus(self, feedback: Sequence[Feedback]) -> set[int]:
         """Positions of those that come when their answer has as much as it may have. What comes
         twice among these counts once; what repeats something earlier counts too."""
         coming = Counter([f.generation for f in feedback])
-        crowded = {g for g, n in coming.items() if self._count(g) + n > self._most}
+        crowded = {g for g, n in coming.items() if self._counts.get(g, 0) + n > self._most}
         positions: set[int] = set()
         ids: dict[str, set[tuple[str, str]]] = {generation: set() for generation in crowded}
         for position, f in enumerate(feedback) if crowded else ():
@@ -43,7 +38,7 @@ class FeedbackCounts:
             before = ids[f.generation]
             if (key := (f.tenant, f.id)) in before:
                 continue
-            if self._count(f.generation) + len(before) >= self._most:
+            if self._counts.get(f.generation, 0) + len(before) >= self._most:
                 positions.add(position)
             else:
                 before.add(key)

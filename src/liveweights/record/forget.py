@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, LiteralString
 
-from liveweights.record import active_users, rollups
+from liveweights.record import rollups
 from liveweights.record.binary import Row, bucket_start, created_at, owner_of
 from liveweights.record.clean import clip_person
 from liveweights.record.holds import hold_alone
@@ -50,6 +50,9 @@ select r.cycle from generations g join cycle_rows r on r.day = g.day and r.gener
 where g.tenant = %(tenant)s and g.session = any(%(chats)s) and g.endpoint = 'chat'
 order by cycle
 """
+
+# Before answers and rollups are taken: in the order of those who write.
+DELETE_SEEN = "delete from last_seen where tenant = %(tenant)s and user_id = %(user)s"
 
 # With the conversations that went on from them.
 DELETE_RESPONSES = """
@@ -189,8 +192,8 @@ async def forget(
         if columnstore:
             await lift_limit(conn)
             await hold_alone(conn)
-        await active_users.remove(conn, tenant, user)
         who: dict[str, Any] = {"tenant": tenant, "user": user}
+        await conn.execute(DELETE_SEEN, who)
         who["chats"] = await read_chats(conn, tenant, user)
         cursor = await conn.execute(FIND if columnstore else LOCK, who)
         ids = [id for (id,) in await cursor.fetchall()]
