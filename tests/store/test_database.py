@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from psycopg_pool import PoolTimeout
 
-from liveweights.store.database import connect_like, listen, open_pool
+from liveweights.store.database import Pool, connect_like, listen, open_pool
 
 
 def cut_connections(dsn: str) -> None:
@@ -45,6 +45,31 @@ def test_a_pool_survives_the_loss_of_its_connections(database_dsn: str) -> None:
         for _ in range(3):
             async with pool.connection() as conn:
                 await conn.execute("select 1")
+        await pool.close()
+
+    asyncio.run(main())
+
+
+def test_a_task_that_is_cancelled_while_it_is_given_a_connection_ends(database_dsn: str) -> None:
+    """At whatever step of being given it the cancellation arrives."""
+
+    async def use(pool: Pool) -> None:
+        async with pool.connection():
+            await asyncio.Event().wait()
+
+    async def main() -> None:
+        pool = await open_pool(database_dsn, max_size=1)
+        for steps in range(30):
+            conn = await pool.getconn()
+            task = asyncio.create_task(use(pool))
+            while not pool.get_stats().get("requests_waiting"):
+                await asyncio.sleep(0.001)
+            await pool.putconn(conn)
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait({task}, timeout=30)
+            assert task.cancelled(), steps
         await pool.close()
 
     asyncio.run(main())

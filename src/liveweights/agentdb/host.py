@@ -204,7 +204,8 @@ class Host:
 
     async def _pause(self) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.stopping.wait(), self.settings.interval)
+            async with asyncio.timeout(self.settings.interval):
+                await self.stopping.wait()
 
 
 async def _clients(conn: Connection) -> int:

@@ -241,7 +241,8 @@ class Supervisor:
                 return
             log.error("%s ended with %s; starting it again", role, describe(code))
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._stopping.wait()
 
     async def _greet(self, listener: Listener) -> None:
         """Once the part answers: note where, and say so the first time."""
@@ -276,7 +277,8 @@ class Supervisor:
                 log.error("postgres could not be started, which is tried again: %s", error)
                 pause = LONGEST
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._stopping.wait()
 
 
 async def _wait_until_deaf(listener: Listener, patience: float) -> None:
@@ -290,7 +292,8 @@ async def _end(process: asyncio.subprocess.Process, patience: float = deadlines.
     with suppress(ProcessLookupError):
         process.terminate()
     try:
-        await asyncio.wait_for(process.wait(), patience)
+        async with asyncio.timeout(patience):
+            await process.wait()
     except TimeoutError:
         process.kill()
         await process.wait()

@@ -15,9 +15,26 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
 Connection = AsyncConnection[TupleRow]
-Pool = AsyncConnectionPool[Connection]
 Also: TypeAlias = Callable[[Connection], Awaitable[None]]
 """What is done besides, in the same transaction."""
+
+
+class Pool(AsyncConnectionPool[Connection]):
+    """Connections that tasks take in turn."""
+
+    async def getconn(self, timeout: float | None = None) -> Connection:
+        """A connection, to be given back with ``putconn``. Raises psycopg_pool.PoolTimeout.
+
+        The pool waits with ``asyncio.wait_for``, which before Python 3.12 drops a cancellation
+        that arrives together with what is waited for: a task that was told to end would go on.
+        """
+        task = asyncio.current_task()
+        asked = task.cancelling() if task else 0
+        conn = await super().getconn(timeout)
+        if task and task.cancelling() > asked:
+            await self.putconn(conn)
+            raise asyncio.CancelledError
+        return conn
 
 
 class BadAddress(ValueError):

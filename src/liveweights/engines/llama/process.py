@@ -180,7 +180,8 @@ class LlamaProcess:
         process.stdin.write(msgspec.json.encode(msgspec.structs.replace(self._host, api_key=key)))
         process.stdin.write(b"\n")
         await process.stdin.drain()
-        line = await asyncio.wait_for(process.stdout.readline(), START_SECONDS)
+        async with asyncio.timeout(START_SECONDS):
+            line = await process.stdout.readline()
         if not line:
             await process.wait()
             await asyncio.wait([reader], timeout=1)

@@ -87,7 +87,8 @@ class VllmProcess:
         if process.returncode is None:
             _signal(process.pid, signal.SIGTERM)
             with suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), PATIENCE)
+                async with asyncio.timeout(PATIENCE):
+                    await process.wait()
         # Its engine and workers, if they outlive it.
         _signal(process.pid, signal.SIGKILL)
         await process.wait()

@@ -126,7 +126,8 @@ class Sandbox:
                 pipes.create_task(kept.read(process.stdout, kept.out))
                 pipes.create_task(kept.read(process.stderr, kept.err))
                 try:
-                    code = await asyncio.wait_for(process.wait(), limits.seconds)
+                    async with asyncio.timeout(limits.seconds):
+                        code = await process.wait()
                 except TimeoutError:
                     ended = "time"
                     running.kill()
