@@ -108,7 +108,7 @@ def _multiply(x: Tensor, codes: Tensor, scales: Tensor) -> Tensor:
         return torch.nn.functional.linear(x, unpack(codes, scales, x.dtype))
     x_TK = x.reshape(-1, x.shape[-1]).float().contiguous()
     out = multiply(x_TK, codes, scales).to(x.dtype)
-    return out.reshape(*x.shape[:-1], -1)
+    return out.view(*x.shape[:-1], -1)
 
 
 class _Product(torch.autograd.Function):

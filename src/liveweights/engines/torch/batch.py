@@ -32,10 +32,15 @@ class _Rows(DynamicLayer):
         assert self.keys is not None
         assert self.values is not None
         rows_B1, places_BT = self._batch.rows_B1, self._batch.places_BT
-        self.keys[rows_B1, :, places_BT] = key_states.transpose(1, 2)
-        self.values[rows_B1, :, places_BT] = value_states.transpose(1, 2)
         count, length = len(rows_B1), self._batch.longest + places_BT.shape[1]
-        return self.keys[:count, :, :length], self.values[:count, :, :length]
+        keys, values = self.keys[:count, :, :length], self.values[:count, :, :length]
+        if count == 1:
+            keys[:, :, self._batch.longest :] = key_states
+            values[:, :, self._batch.longest :] = value_states
+        else:
+            keys[rows_B1, :, places_BT] = key_states.transpose(1, 2)
+            values[rows_B1, :, places_BT] = value_states.transpose(1, 2)
+        return keys, values
 
     def get_seq_length(self) -> int:
         return self._batch.longest

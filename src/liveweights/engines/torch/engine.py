@@ -13,6 +13,7 @@ import torch
 from liveweights.catalog.routers import Choices
 from liveweights.engines.in_process import InProcessEngine
 from liveweights.engines.settings import EngineSettings
+from liveweights.engines.torch import attention
 from liveweights.engines.torch.adapters import replace_adapted
 from liveweights.engines.torch.decoder import TorchDecoder
 from liveweights.engines.torch.prefixes import Prefixes
@@ -98,6 +99,7 @@ class TorchEngine(InProcessEngine[TorchDecoder]):
 
     def _read(self, folder: Path) -> tuple[Any, Choices]:
         model: Any = load_causal(folder, dtype=getattr(torch, self._dtype))
+        attention.use(model)
         return model.to(self._settings.device).eval().requires_grad_(False), Choices(model)
 
     def _release(self) -> None:
