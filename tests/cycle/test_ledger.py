@@ -55,9 +55,29 @@ def test_a_cycle_goes_through_its_states_and_ends_once(database_dsn: str) -> Non
 
 def test_an_alias_has_one_open_cycle(database_dsn: str) -> None:
     async def work(conn: Connection) -> None:
-        await ledger.begin(conn, "code", {})
-        with pytest.raises(psycopg.errors.UniqueViolation):
+        begun = await ledger.begin(conn, "code", {})
+        with pytest.raises(
+            ledger.AlreadyOpen, match=f"cycle {begun.id} of 'code' is claiming"
+        ) as no:
             await ledger.begin(conn, "code", {})
+        assert no.value.cycle == begun
+        assert await ledger.current(conn, "code") == begun
+
+    on_database(database_dsn, work)
+
+
+def test_of_two_that_begin_a_cycle_at_once_one_is_told_of_the_others(database_dsn: str) -> None:
+    async def begin(conn: Connection) -> ledger.Cycle:
+        async with conn.transaction():
+            return await ledger.begin_release(conn, "code", "m@1", "by hand")
+
+    async def work(conn: Connection) -> None:
+        await conn.commit()
+        async with await psycopg.AsyncConnection.connect(database_dsn) as other:
+            found = await asyncio.gather(begin(conn), begin(other), return_exceptions=True)
+        (first,) = (one for one in found if isinstance(one, ledger.Cycle))
+        (second,) = (one for one in found if isinstance(one, ledger.AlreadyOpen))
+        assert second.cycle == first
 
     on_database(database_dsn, work)
 
@@ -78,6 +98,8 @@ def test_a_lease_is_its_owners_until_it_expires(database_dsn: str) -> None:
         await conn.execute("update leases set expires = now() - interval '1 second'")
         assert await ledger.take_lease(conn, "cycle/code", "two", 60)
         assert not await ledger.take_lease(conn, "cycle/code", "one", 60)
+        assert not await ledger.take_lease(conn, "cycle/code", "one", 60, after="three")
+        assert await ledger.take_lease(conn, "cycle/code", "one", 60, after="two")
 
     on_database(database_dsn, work)
 
@@ -152,9 +174,45 @@ def test_a_cancelled_cycle_ends_with_its_canary_and_its_reason(database_dsn: str
         assert (ended.id, ended.outcome, ended.reason) == (begun.id, "cancelled", "tickets")
         assert await ledger.current(conn, "code") is None
         assert (await read(conn, "code")).canary is None
-        assert await ledger.last_broken_off(conn, "code") == ended
         with pytest.raises(ledger.LostLease):
             await ledger.advance(conn, begun, "ended", outcome="promoted")
+
+    on_database(database_dsn, work)
+
+
+def test_a_restarted_cycle_ends_with_its_canary(database_dsn: str) -> None:
+    async def work(conn: Connection) -> None:
+        await conn.execute(
+            "insert into checkpoints (id, kind, folder, base, card)"
+            " values ('m@2', 'adapter', '/', 'm@1', '{}')"
+        )
+        begun = await ledger.begin_release(conn, "code", "m@2", "by hand")
+        await start_canary(conn, "code", "m@2", 0.5, cycle=begun.id, reason="by hand")
+        (ended,) = await ledger.restart(conn, [begun.id], "somebody was forgotten")
+        assert (ended.id, ended.outcome) == (begun.id, "restarted")
+        assert (await read(conn, "code")).canary is None
+        assert await ledger.restart(conn, [begun.id], "again") == []
+
+    on_database(database_dsn, work)
+
+
+def test_who_begins_a_canary_while_its_cycle_is_restarted_does_not(database_dsn: str) -> None:
+    """Neither waits for what the other holds."""
+
+    async def work(conn: Connection) -> None:
+        await conn.execute(
+            "insert into checkpoints (id, kind, folder, base, card)"
+            " values ('m@2', 'adapter', '/', 'm@1', '{}')"
+        )
+        begun = await ledger.begin_release(conn, "code", "m@2", "by hand")
+        await conn.commit()
+        async with await psycopg.AsyncConnection.connect(database_dsn) as other:
+            await ledger.current(other, "code")  # begins a transaction
+            await start_canary(other, "code", "m@2", 0.5, cycle=begun.id, reason="by hand")
+            restarting = asyncio.create_task(ledger.restart(conn, [begun.id], "forgotten"))
+            await asyncio.sleep(0.2)
+            await ledger.advance(other, begun, "ended", outcome="promoted")
+        assert await restarting == []
 
     on_database(database_dsn, work)
 

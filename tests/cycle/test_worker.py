@@ -14,7 +14,9 @@ from liveweights.config import Config
 from liveweights.cycle import learning, ledger, trying
 from liveweights.cycle import steps as steps_module
 from liveweights.cycle import worker as worker_module
+from liveweights.cycle.restarting import work_folder
 from liveweights.cycle.settings import CycleSettings
+from liveweights.cycle.trial import Trial, note_trial, read_trial
 from liveweights.cycle.updating import LearnerFailed
 from liveweights.holder import Held, Holder
 from liveweights.learn.job import Job, read_job
@@ -23,7 +25,7 @@ from liveweights.record.batch import prepare, store
 from liveweights.record.binary import encode
 from liveweights.release import aliases, canaries, moves
 from liveweights.release.settings import RetentionSettings, SigningSettings
-from liveweights.store.database import open_pool
+from liveweights.store.database import Pool, open_pool
 from liveweights.terms.criteria import Candidate
 from liveweights.terms.current import Terms
 from liveweights.terms.facts import unknown_facts
@@ -192,6 +194,116 @@ def test_a_worker_that_is_started_again_waits_for_its_lease(
             lease = await ledger.read_lease(conn, ledger.lease_of("code"))
         assert lease is not None
         assert lease[0] == new.owner
+
+    on_product(database_dsn, tmp_path, test)
+
+
+def test_a_worker_of_the_same_home_that_was_killed_is_not_waited_for(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    async def test(product: Product) -> None:
+        ended = await asyncio.create_subprocess_exec("true")
+        await ended.wait()
+        dead = msgspec.structs.replace(Holder.me("home-1"), pid=ended.pid)
+        async with product.pool.connection() as conn:
+            assert await ledger.take_lease(conn, ledger.lease_of("code"), dead.encode(), 1e6)
+        other, new = product.worker(), product.worker()
+        other.owner = Holder.me("home-2").encode()
+        new.owner = Holder.me("home-1").encode()
+        for worker, owner in ((other, dead.encode()), (new, new.owner)):
+            await worker.turn()
+            async with product.pool.connection() as conn:
+                lease = await ledger.read_lease(conn, ledger.lease_of("code"))
+            assert lease is not None
+            assert lease[0] == owner
+
+    on_product(database_dsn, tmp_path, test)
+
+
+def test_a_database_that_only_reads_is_waited_for(
+    database_dsn: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As after a failover, or where a provider's disk is full."""
+
+    async def only_read(pool: Pool, value: str) -> None:
+        async with pool.connection() as conn:
+            await conn.execute(f"set default_transaction_read_only = {value}".encode())
+
+    async def test(product: Product) -> None:
+        pool = await open_pool(database_dsn, max_size=1)
+        worker = product.worker()
+        worker.pool = pool
+        await only_read(pool, "on")
+        running = asyncio.create_task(worker.run())
+        async with asyncio.timeout(60):
+            while "read-only transaction" not in caplog.text:
+                await asyncio.sleep(0.02)
+            await only_read(pool, "off")
+            lease = None
+            while lease is None:
+                async with product.pool.connection() as conn:
+                    lease = await ledger.read_lease(conn, ledger.lease_of("code"))
+        assert not running.done()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await pool.close()
+
+    on_product(database_dsn, tmp_path, test, Config(cycle=CycleSettings(poll=0.05)))
+
+
+@pytest.mark.usefixtures("same_weights")
+def test_a_trial_that_is_restarted_tries_the_same_candidate_again(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    async def test(product: Product) -> None:
+        note = note_trial(Trial(needs="no harm", reason="somebody was forgotten"))
+        async with product.pool.connection() as conn:
+            first = await ledger.begin_trial(conn, "code", GOOD, note)
+            await ledger.restart(conn, [first.id], "another one was forgotten, too")
+        await product.worker().turn()
+        async with product.pool.connection() as conn:
+            second = (await ledger.recent(conn, "code", 1))[0]
+            assert second.id != first.id
+            assert (second.candidate, read_trial(second)) == (GOOD, read_trial(first))
+            await ledger.restart(conn, [second.id], "and another")
+            await moves.promote(conn, "code", GOOD, reason="by hand")
+        await product.use(20)
+        cycle = await product.worker().turn()
+        assert cycle is not None
+        assert (cycle.incumbent, read_trial(cycle)) == (GOOD, None)
+
+    on_product(database_dsn, tmp_path, test)
+
+
+def test_what_an_earlier_cycle_left_is_removed_though_another_has_begun(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    async def test(product: Product) -> None:
+        async with product.pool.connection() as conn:
+            first = await ledger.begin(conn, "code", {})
+            await ledger.restart(conn, [first.id], "somebody was forgotten")
+            second = await ledger.begin(conn, "code", {})
+        (left := work_folder(tmp_path, first.id)).mkdir(parents=True)
+        async with product.pool.connection() as conn:
+            await ledger.advance(conn, second, "ended", outcome="no_signal")
+        await product.worker().turn()
+        assert not left.exists()
+
+    on_product(database_dsn, tmp_path, test)
+
+
+def test_whatever_an_update_says_as_it_ends_is_kept_as_text(
+    database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def learn(folder: Path) -> None:
+        raise LearnerFailed("no \0 memory \udcff")
+
+    monkeypatch.setattr(learning, "run_learner", learn)
+
+    async def test(product: Product) -> None:
+        await product.use(20)
+        cycle = await turn_until(product, "ended")
+        assert (cycle.outcome, cycle.reason) == ("failed", "no \ufffd memory \ufffd")
 
     on_product(database_dsn, tmp_path, test)
 

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from psycopg_pool import PoolTimeout
 
-from liveweights.store.database import Pool, connect_like, listen, open_pool
+from liveweights.store.database import Pool, connect_like, heeding, listen, open_pool
 
 
 def cut_connections(dsn: str) -> None:
@@ -71,6 +71,30 @@ def test_a_task_that_is_cancelled_while_it_is_given_a_connection_ends(database_d
             await asyncio.wait({task}, timeout=30)
             assert task.cancelled(), steps
         await pool.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("mine", [True, False])
+def test_an_error_in_place_of_a_cancellation_is_one(mine: bool) -> None:
+    async def use() -> None:
+        with heeding():
+            try:
+                async with asyncio.timeout(None if mine else 0.01):
+                    await asyncio.sleep(60)
+            finally:
+                if mine:
+                    raise psycopg.OperationalError("the server goes away")
+
+    async def main() -> None:
+        task = asyncio.create_task(use())
+        await asyncio.sleep(0)
+        if mine:
+            task.cancel()
+        await asyncio.wait({task})
+        assert task.cancelled() == mine
+        if not mine:
+            assert isinstance(task.exception(), TimeoutError)
 
     asyncio.run(main())
 

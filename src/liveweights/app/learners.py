@@ -21,9 +21,9 @@ from liveweights.model_table import ModelTable
 from liveweights.release import aliases, branches
 from liveweights.release import models as rows
 from liveweights.release.alias import UnknownAlias
-from liveweights.release.deployer import AWAY
 from liveweights.release.retention import remove_pruned
 from liveweights.store.database import Connection, Pool
+from liveweights.store.faults import AWAY
 from liveweights.terms.facts import Facts
 from liveweights.weights.registry import Registry, read_owners
 

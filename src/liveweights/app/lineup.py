@@ -24,12 +24,13 @@ from liveweights.cycle.bases import Standing as Stands
 from liveweights.cycle.bases import read_bases
 from liveweights.model_table import ConfigError, ModelSettings, ModelTable, read_table
 from liveweights.release import models as rows
-from liveweights.release.deployer import AWAY, DATABASE_PATIENCE
+from liveweights.release.deployer import DATABASE_PATIENCE
 from liveweights.release.models import Row, Standing
 from liveweights.serve.hosted.models import HostedModels
 from liveweights.serve.hosted.settings import HostedSettings
 from liveweights.serve.models import Models
 from liveweights.store.database import Pool, listen
+from liveweights.store.faults import AWAY
 from liveweights.weights.checkpoint import Checkpoint
 
 log = logging.getLogger(__name__)

@@ -10,13 +10,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-import psycopg
 import uvloop
 
+from liveweights.app import restarts
 from liveweights.app.place import Place
 from liveweights.app.profiles import CatalogueRefused, read_known
 from liveweights.app.report import Report
-from liveweights.app.restarts import AWAY, PERMANENT
 from liveweights.app.server import run_api, run_gateway
 from liveweights.engines.protocol import EngineError
 from liveweights.file_modes import close_files
@@ -24,6 +23,7 @@ from liveweights.holder import Held, Holder, read_id
 from liveweights.http.server import PortTaken
 from liveweights.record.spill import SpillUnreadable
 from liveweights.store.database import open_pool
+from liveweights.store.faults import AWAY
 from liveweights.terminal import start_logging
 from liveweights.weights.models import ModelNotFound
 
@@ -102,9 +102,9 @@ def main(arguments: Sequence[str]) -> int:
         # uvloop takes a third less CPU for passing bytes on.
         uvloop.run(_until_orphaned(_work(role, place, report)))
     except (CatalogueRefused, ModelNotFound, Held, SpillUnreadable) as error:
-        return _end_with(report, error, PERMANENT)
-    except psycopg.OperationalError as error:
-        return _end_with(report, error, AWAY)
+        return _end_with(report, error, restarts.PERMANENT)
+    except AWAY as error:
+        return _end_with(report, error, restarts.AWAY)
     except (EngineError, PortTaken) as error:
         return _end_with(report, error, 1)
     except Exception as error:

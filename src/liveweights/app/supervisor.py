@@ -37,6 +37,7 @@ from liveweights.machine import yielding_environment
 from liveweights.serve.gateway.counts import find_counter
 from liveweights.service_key import make_key
 from liveweights.store.account import AccountError
+from liveweights.store.binaries import NoBinaries
 from liveweights.store.embedded import EmbeddedPostgres, ServerError
 from liveweights.store.migrate import migrate
 from liveweights.store.place import PlaceError
@@ -46,7 +47,7 @@ from liveweights.weights.checkpoint import Checkpoint
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-START_FAILURES = (ServerError, AccountError, PlaceError, OSError)
+START_FAILURES = (ServerError, AccountError, PlaceError, NoBinaries, OSError)
 """Why a server that ran before could not be started again."""
 
 

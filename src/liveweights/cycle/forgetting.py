@@ -97,7 +97,7 @@ async def _take_back(conn: Connection, home: Path, cycle: Cycle) -> list[str]:
     name, owner = ledger.lease_of(cycle.alias), f"forget-{os.getpid()}"
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        if await is_clear(conn, home, cycle):
+        if await is_clear(home, cycle):
             return []
         if await ledger.take_lease(conn, name, owner, PATIENCE):
             await conn.commit()

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+import psycopg
 from psycopg.types.json import Jsonb
 
-from liveweights.cycle.states import BROKEN_OFF, News, Outcome, State, check
+from liveweights.cycle.states import News, Outcome, State, check
 from liveweights.holder import Holder
 from liveweights.learn.baseline import Baseline
 from liveweights.record.bases import read_owned
@@ -18,6 +19,7 @@ from liveweights.record.followups import count_follow_ups
 from liveweights.record.read import count_judged, first_answered
 from liveweights.record.readable import Readable, read_readable
 from liveweights.release.alias import AliasError, UnknownAlias
+from liveweights.release.alias_rows import select
 from liveweights.release.aliases import read
 from liveweights.release.branches import follow_shared
 from liveweights.release.canaries import abort_canary
@@ -54,14 +56,28 @@ class LostLease(RuntimeError):
     """Another worker advances this alias's cycles now."""
 
 
-async def take_lease(conn: Connection, name: str, owner: str, seconds: float) -> bool:
-    """Take or renew the lease; False while another owner holds it."""
+class AlreadyOpen(AliasError):
+    """An alias has one open cycle: this one."""
+
+    def __init__(self, cycle: Cycle) -> None:
+        super().__init__(
+            f"cycle {cycle.id} of {cycle.alias!r} is {cycle.state}; another can begin when it has"
+            " ended"
+        )
+        self.cycle = cycle
+
+
+async def take_lease(
+    conn: Connection, name: str, owner: str, seconds: float, *, after: str | None = None
+) -> bool:
+    """Take or renew the lease; False while another owner holds it, but for the one that it is to
+    be taken ``after``."""
     cursor = await conn.execute(
         "insert into leases (name, owner, expires)"
         " values (%(name)s, %(owner)s, now() + make_interval(secs => %(seconds)s))"
         " on conflict (name) do update set owner = excluded.owner, expires = excluded.expires"
-        " where leases.owner = excluded.owner or leases.expires < now() returning 1",
-        {"name": name, "owner": owner, "seconds": seconds},
+        " where leases.owner in (excluded.owner, %(after)s) or leases.expires < now() returning 1",
+        {"name": name, "owner": owner, "seconds": seconds, "after": after},
     )
     return await cursor.fetchone() is not None
 
@@ -189,18 +205,35 @@ async def last_held_back(conn: Connection, alias: str) -> int | None:
 
 
 async def begin(conn: Connection, alias: str, settings: dict[str, Any]) -> Cycle:
-    """Open a cycle against what is live now. A second open one is refused by a unique index."""
+    """Open a cycle against what is live now. Raises UnknownAlias, AlreadyOpen."""
     await follow_shared(conn, alias)
-    cursor = await conn.execute(
+    cycle = await _open(
+        conn,
+        alias,
         "insert into cycles (alias, tenant, state, incumbent, settings)"
-        " select alias, tenant, 'claiming', live, %s from standing where alias = %s"
-        f" returning {COLUMNS}".encode(),
-        (Jsonb(settings), alias),
+        " select alias, tenant, 'claiming', live, %(settings)s from standing"
+        " where alias = %(alias)s",
+        {"settings": Jsonb(settings)},
     )
-    row = await cursor.fetchone()
-    if row is None:
-        raise LookupError(f"there is no alias {alias!r}")
-    return Cycle(*row)
+    if cycle is None:
+        raise UnknownAlias(f"there is no alias {alias!r}")
+    return cycle
+
+
+async def _open(conn: Connection, alias: str, insert: str, values: dict[str, Any]) -> Cycle | None:
+    """What ``insert`` came to; None for nothing. Raises AlreadyOpen, by a unique index: two that
+    begin at once both found none open."""
+    try:
+        async with conn.transaction():
+            cursor = await conn.execute(
+                f"{insert} returning {COLUMNS}".encode(), {**values, "alias": alias}
+            )
+            row = await cursor.fetchone()
+    except psycopg.errors.UniqueViolation:
+        if (there := await current(conn, alias)) is None:
+            raise
+        raise AlreadyOpen(there) from None
+    return None if row is None else Cycle(*row)
 
 
 async def begin_trial(
@@ -208,19 +241,18 @@ async def begin_trial(
 ) -> Cycle:
     """Open a cycle that judges a checkpoint that somebody brought; see ``trial``.
 
-    Raises LookupError without the alias, and AliasError while another cycle is open, or where the
-    checkpoint is live already.
+    Raises UnknownAlias, AlreadyOpen, and AliasError where the checkpoint is live already.
     """
-    await _require_none_open(conn, alias)
-    cursor = await conn.execute(
+    cycle = await _open(
+        conn,
+        alias,
         "insert into cycles (alias, tenant, state, incumbent, candidate, settings, learning)"
         " select alias, tenant, 'claiming', live, %(candidate)s, '{}', %(learning)s from standing"
-        f" where alias = %(alias)s and live <> %(candidate)s returning {COLUMNS}".encode(),
-        {"candidate": candidate, "learning": Jsonb(learning), "alias": alias},
+        " where alias = %(alias)s and live <> %(candidate)s",
+        {"candidate": candidate, "learning": Jsonb(learning)},
     )
-    row = await cursor.fetchone()
-    if row is not None:
-        return Cycle(*row)
+    if cycle is not None:
+        return cycle
     if (await read(conn, alias)).live == candidate:
         raise AliasError(f"{candidate} is live on {alias!r} already; a candidate must differ")
     raise UnknownAlias(f"there is no alias {alias!r}")
@@ -230,18 +262,18 @@ async def begin_switch(
     conn: Connection, alias: str, settings: dict[str, Any], learning: dict[str, Any]
 ) -> Cycle:
     """Open a cycle that takes the alias to another base; see ``switching``. Raises UnknownAlias,
-    and AliasError while another cycle is open."""
-    await _require_none_open(conn, alias)
-    cursor = await conn.execute(
+    AlreadyOpen."""
+    cycle = await _open(
+        conn,
+        alias,
         "insert into cycles (alias, state, incumbent, settings, learning)"
-        " select alias, 'claiming', live, %s, %s from standing where alias = %s"
-        f" returning {COLUMNS}".encode(),
-        (Jsonb(settings), Jsonb(learning), alias),
+        " select alias, 'claiming', live, %(settings)s, %(learning)s from standing"
+        " where alias = %(alias)s",
+        {"settings": Jsonb(settings), "learning": Jsonb(learning)},
     )
-    row = await cursor.fetchone()
-    if row is None:
+    if cycle is None:
         raise UnknownAlias(f"there is no alias {alias!r}")
-    return Cycle(*row)
+    return cycle
 
 
 async def switches(conn: Connection, alias: str | None = None) -> list[Cycle]:
@@ -307,26 +339,22 @@ async def write_recomputed(
 async def begin_release(conn: Connection, alias: str, candidate: str, reason: str) -> Cycle:
     """Open a cycle for a checkpoint that somebody brought: it begins as a canary, without a gate.
 
-    Raises LookupError without the alias, and AliasError while another cycle is open.
+    Raises UnknownAlias, AlreadyOpen.
     """
-    await _require_none_open(conn, alias)
-    cursor = await conn.execute(
+    cycle = await _open(
+        conn,
+        alias,
         "insert into cycles (alias, tenant, state, incumbent, candidate, settings, verdict)"
-        " select alias, tenant, 'canary', live, %s, '{}', %s from standing where alias = %s"
-        f" returning {COLUMNS}".encode(),
-        (candidate, Jsonb({"outcome": "SKIPPED", "reasons": [reason]}), alias),
+        " select alias, tenant, 'canary', live, %(candidate)s, '{}', %(verdict)s from standing"
+        " where alias = %(alias)s",
+        {
+            "candidate": candidate,
+            "verdict": Jsonb({"outcome": "SKIPPED", "reasons": [reason]}),
+        },
     )
-    row = await cursor.fetchone()
-    if row is None:
+    if cycle is None:
         raise UnknownAlias(f"there is no alias {alias!r}")
-    return Cycle(*row)
-
-
-async def _require_none_open(conn: Connection, alias: str) -> None:
-    if (open_ := await current(conn, alias)) is not None:
-        raise AliasError(
-            f"cycle {open_.id} of {alias!r} is {open_.state}; a canary can begin when it has ended"
-        )
+    return cycle
 
 
 async def advance(conn: Connection, cycle: Cycle, to: State, **columns: Any) -> Cycle:
@@ -347,14 +375,32 @@ async def advance(conn: Connection, cycle: Cycle, to: State, **columns: Any) -> 
 
 
 async def restart(conn: Connection, cycles: Sequence[int], reason: str) -> list[Cycle]:
-    """End those of the cycles that are open; what they had begun is for `clear` to take back."""
+    """End those of the cycles that are open, in the caller's transaction with their canaries; their
+    files are for `clear` to remove."""
+    cursor = await conn.execute(
+        "select distinct alias from cycles where id = any(%s) and ended_at is null order by 1",
+        (list(cycles),),
+    )
+    for (alias,) in await cursor.fetchall():
+        await select(conn, alias, lock=True)  # before the cycle, as who begins a canary does
     cursor = await conn.execute(
         "update cycles set state = 'ended', outcome = 'restarted', reason = %s,"
         " updated_at = now(), ended_at = now()"
         f" where id = any(%s) and ended_at is null returning {COLUMNS}".encode(),
         (reason, list(cycles)),
     )
-    return [Cycle(*row) for row in await cursor.fetchall()]
+    ended = [Cycle(*row) for row in await cursor.fetchall()]
+    for cycle in ended:
+        await _take_back(conn, cycle, reason)
+    return ended
+
+
+async def _take_back(conn: Connection, cycle: Cycle, reason: str) -> None:
+    if cycle.candidate is not None:
+        await abort_canary(
+            conn, cycle.alias, checkpoint=cycle.candidate, cycle=cycle.id, reason=reason
+        )
+        await let_go(conn, cycle.candidate)
 
 
 async def remove_messages(conn: Connection, cycles: Sequence[int]) -> None:
@@ -370,6 +416,8 @@ async def cancel(conn: Connection, alias: str, reason: str) -> Cycle:
     """End the open cycle of the alias, in one transaction with its canary, if it has one; its rows
     are unread again. The worker that is at it breaks off. Raises AliasError where none is open."""
     async with conn.transaction():
+        if await current(conn, alias) is not None:
+            await select(conn, alias, lock=True)  # before the cycle, as who begins a canary does
         cursor = await conn.execute(
             "update cycles set state = 'ended', outcome = 'cancelled', reason = %s,"
             " updated_at = now(), ended_at = now()"
@@ -380,18 +428,8 @@ async def cancel(conn: Connection, alias: str, reason: str) -> Cycle:
         if row is None:
             raise AliasError(f"no cycle of {alias!r} is open: there is nothing to cancel")
         cycle = Cycle(*row)
-        if cycle.candidate is not None:
-            await abort_canary(
-                conn, alias, checkpoint=cycle.candidate, cycle=cycle.id, reason=reason
-            )
-            await let_go(conn, cycle.candidate)
+        await _take_back(conn, cycle, reason)
     return cycle
-
-
-async def last_broken_off(conn: Connection, alias: str) -> Cycle | None:
-    """The last cycle of the alias, if others than the worker ended it."""
-    cycles = await recent(conn, alias, 1)
-    return cycles[0] if cycles and cycles[0].outcome in BROKEN_OFF else None
 
 
 async def read_baseline(conn: Connection, alias: str) -> Baseline:

@@ -34,7 +34,10 @@ async def begin_now(conn: Connection, settings: WorkerSettings) -> tuple[Cycle, 
         return cycle, False
     _, attempt = await read_next(conn, settings)
     learn = msgspec.to_builtins(attempt.change(settings.learn))
-    return await ledger.begin(conn, settings.alias, learn), True
+    try:
+        return await ledger.begin(conn, settings.alias, learn), True
+    except ledger.AlreadyOpen as error:
+        return error.cycle, False
 
 
 async def read_attempt(conn: Connection, settings: WorkerSettings, cycle: int) -> Attempt:

@@ -20,12 +20,13 @@ import psycopg
 from liveweights.cycle import ledger, switching
 from liveweights.cycle.bases import read_switch
 from liveweights.cycle.ledger import Cycle, LostLease
-from liveweights.cycle.next_turn import read_next
+from liveweights.cycle.next_turn import LOOKED_AT, read_next
 from liveweights.cycle.pauses import goes_on, read_pause
 from liveweights.cycle.restarting import clear, is_clear
 from liveweights.cycle.settings import WorkerSettings
 from liveweights.cycle.states import BROKEN_OFF, decide_start
 from liveweights.cycle.steps import Steps
+from liveweights.cycle.trial import note_trial, read_trial
 from liveweights.cycle.updating import LearnerFailed
 from liveweights.cycle.workshop import AWAY, Workshop
 from liveweights.gate.drafts import remove_drafts
@@ -33,6 +34,7 @@ from liveweights.gate.questions import NotAnswered
 from liveweights.gate.suites.suite import SuiteError
 from liveweights.holder import Held, Holder
 from liveweights.record.refused import reason_of
+from liveweights.release import aliases
 from liveweights.release.retention import prune, remove_work
 from liveweights.store.database import Connection, Pool
 from liveweights.store.faults import Fault, fault_of, note_fault
@@ -55,12 +57,6 @@ FAILED = (
 SHORT = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 """What a machine may be out of for a while: disk, open files, memory."""
 PAUSE = 10.0
-
-
-def is_cancelled() -> bool:
-    """Whether this task was told to end."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 @dataclass(slots=True)
@@ -106,6 +102,10 @@ class Worker:
                 await self.turn()
             except AWAY as error:
                 log.warning("waiting: %s: %s", type(error).__name__, error)
+            except psycopg.Error as error:
+                if fault_of(error) is Fault.REQUEST:
+                    raise
+                log.warning("waiting: %s: %s", type(error).__name__, error)
             except LostLease as error:
                 log.warning("%s", error)
             except OSError as error:
@@ -113,8 +113,6 @@ class Worker:
                     raise
                 log.error("waiting: %s", error)
                 await asyncio.sleep(PAUSE)
-            if is_cancelled():
-                raise asyncio.CancelledError
             await asyncio.sleep(self.settings.cycle.poll)
 
     async def close(self) -> None:
@@ -132,10 +130,8 @@ class Worker:
         but a canary goes on. Returns the open or just ended cycle. Raises Held where the worker of
         another service advances the alias's cycles.
         """
-        lease = ledger.lease_of(self.alias)
         async with self.pool.connection() as conn:
-            if not await ledger.take_lease(conn, lease, self.owner, self.settings.cycle.lease):
-                self._make_way(await ledger.read_lease(conn, lease))
+            if not await self._take_lease(conn):
                 return None
         async with self.pool.connection() as conn:
             cycle = await ledger.current(conn, self.alias)
@@ -143,8 +139,6 @@ class Worker:
             if cycle is None:
                 again = await self._clear(conn)
                 cycle = None if pause else await self._start(conn, now, again)
-        if is_cancelled():  # and it was lost on the way: see `_break_off`
-            raise asyncio.CancelledError
         if cycle is None or not goes_on(pause, cycle.state):
             return cycle
         beat = asyncio.create_task(self._beat())
@@ -211,27 +205,40 @@ class Worker:
                 return
 
     async def _break_off(self, step: asyncio.Future[Cycle]) -> None:
-        """Cancel it until it has ended: asyncio.wait_for of Python 3.11, in which the database is
-        waited for, loses a cancellation that comes just as what it waits for does."""
+        """Cancel it until it has ended, though something in it may not hear that the first time."""
         while not step.done():
             step.cancel()
             await asyncio.wait({step}, timeout=self.settings.cycle.poll)
 
     async def _clear(self, conn: Connection) -> Cycle | None:
-        """The last cycle, if it was restarted. Of one that was broken off nothing is left then."""
-        last = await ledger.last_broken_off(conn, self.alias)
-        if last is not None and not await is_clear(conn, self.home, last):
-            await clear(conn, self.home, last)
-        return last if last is not None and last.outcome == "restarted" else None
+        """The last cycle, if it was restarted. Of those that were broken off nothing is left then:
+        another may have begun since."""
+        past = await ledger.recent(conn, self.alias, LOOKED_AT)
+        for one in past:
+            if one.outcome in BROKEN_OFF and not await is_clear(self.home, one):
+                await clear(conn, self.home, one)
+        return past[0] if past and past[0].outcome == "restarted" else None
 
-    def _make_way(self, holder: tuple[str, datetime] | None) -> None:
-        """One that was killed lets the lease run out; one that renews it is there to stay."""
-        before, self.rival = self.rival, holder
-        if not (before and holder and before[0] == holder[0] and before[1] < holder[1]):
-            return
-        other, mine = Holder.decode(holder[0]), Holder.decode(self.owner)
-        if other and mine and other.home != mine.home:
+    async def _take_lease(self, conn: Connection) -> bool:
+        """One that was killed lets the lease run out, and where it can be seen that it was, is not
+        waited for; one that renews it is there to stay. Raises Held."""
+        lease, seconds = ledger.lease_of(self.alias), self.settings.cycle.lease
+        if await ledger.take_lease(conn, lease, self.owner, seconds):
+            self.rival = None
+            return True
+        before, self.rival = self.rival, await ledger.read_lease(conn, lease)
+        if self.rival is None:
+            return False
+        holder, until = self.rival
+        other, mine = Holder.decode(holder), Holder.decode(self.owner)
+        ours = other is not None and mine is not None and other.home == mine.home
+        if other is not None and ours and other.is_dead():
+            return await ledger.take_lease(conn, lease, self.owner, seconds, after=holder)
+        if before is None or before[0] != holder:
+            log.info("the cycles of %s are %s's until %s", self.alias, other or holder, until)
+        elif before[1] < until and other and mine and not ours:
             raise Held(ledger.describe_holder(self.alias, other))
+        return False
 
     async def _beat(self) -> None:
         lease, seconds = ledger.lease_of(self.alias), self.settings.cycle.lease
@@ -261,8 +268,21 @@ class Worker:
 
     async def _start(self, conn: Connection, now: bool, again: Cycle | None) -> Cycle | None:
         """Begin a cycle if one is due, or the one that was restarted ``again``."""
+        try:
+            return await self._begin(conn, now, again)
+        except ledger.AlreadyOpen as error:
+            log.info("%s", error)
+            return await ledger.current(conn, self.alias)
+
+    async def _begin(self, conn: Connection, now: bool, again: Cycle | None) -> Cycle | None:
+        """Raises AlreadyOpen."""
         if again is not None and (switch := read_switch(again)) is not None:
             return await switching.begin(conn, self.settings, switch)
+        if again is not None and (trial := read_trial(again)) is not None:
+            live = (await aliases.read(conn, self.alias)).live
+            if again.candidate not in (None, live):
+                note = note_trial(trial)
+                return await ledger.begin_trial(conn, self.alias, again.candidate, note)
         news, attempt = await read_next(conn, self.settings)
         start = decide_start(
             news,

@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import aiohttp
-import psycopg
 
 from liveweights.cycle import ledger
 from liveweights.cycle.ledger import Cycle
 from liveweights.cycle.restarting import work_folder
 from liveweights.cycle.settings import WorkerSettings
 from liveweights.gate.questions import NotReady
+from liveweights.record.clean import clean_text
 from liveweights.release import canaries, deployments
 from liveweights.release.history import taken_back
+from liveweights.store import faults
 from liveweights.store.database import Connection, Pool
 from liveweights.terms.current import Terms
 from liveweights.weights import signing
@@ -27,10 +28,7 @@ from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.registry import Registry, register
 
 T = TypeVar("T")
-AWAY = (
-    *(psycopg.OperationalError, psycopg.InterfaceError),
-    *(aiohttp.ClientError, TimeoutError, NotReady),
-)
+AWAY = (*faults.AWAY, aiohttp.ClientError, TimeoutError, NotReady)
 """What passes: the database or the service is away."""
 
 
@@ -87,6 +85,7 @@ class Workshop:
                 )
             if cycle.candidate:
                 await deployments.let_go(conn, cycle.candidate)
+            # What a program said as it ended may be no text that Postgres keeps.
             return await ledger.advance(
-                conn, cycle, "ended", outcome=outcome, reason=reason, **columns
+                conn, cycle, "ended", outcome=outcome, reason=clean_text(reason), **columns
             )

@@ -9,7 +9,6 @@ from functools import cache
 from types import MappingProxyType
 from typing import TypeAlias
 
-import psycopg
 from starlette.types import Message, Receive, Scope, Send
 
 from liveweights.http.errors import ApiError, database_away, internal, limit_reached
@@ -19,6 +18,7 @@ from liveweights.http.routes import Routes, Table
 from liveweights.http.wire import ClientGone, check_text, reply
 from liveweights.meter.leases import LeasesAway
 from liveweights.meter.limits import LimitReached
+from liveweights.store.faults import AWAY
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class Application:
             await self._refuse(noting, database_away("What the key may spend cannot be looked up"))
         except ClientGone:
             pass
-        except psycopg.OperationalError as error:
+        except AWAY as error:
             if status:
                 raise
             log.warning("%s waits for the database: %s", route, error)

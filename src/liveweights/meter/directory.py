@@ -14,11 +14,11 @@ from liveweights.meter.key_rows import read_sealed
 from liveweights.meter.keys import Keys
 from liveweights.meter.tenants import Tenant, read_tenants
 from liveweights.store.database import Connection, Pool, listen
+from liveweights.store.faults import AWAY
 
 log = logging.getLogger(__name__)
 
 CHANNEL = "liveweights_keys"
-AWAY = (psycopg.OperationalError, psycopg.InterfaceError)
 REFRESH_SECONDS = 30.0
 """After so long all is read again, should a connection have died without a word."""
 

@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-import psycopg
 
 from liveweights.meter.leases import (
     REMEMBERED,
@@ -25,7 +24,7 @@ from liveweights.meter.leases import (
 from liveweights.meter.limits import Limiter
 from liveweights.store.database import Connection, listen
 from liveweights.store.database import Pool as Connections
-from liveweights.store.faults import note_fault
+from liveweights.store.faults import AWAY, note_fault
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +32,6 @@ CHANNEL = "liveweights_allowances"
 PATIENCE = 5.0
 """Seconds to wait for a connection, and for others who have the same pools in hand."""
 FORGET_SECONDS = 3600.0
-AWAY = (psycopg.OperationalError, psycopg.InterfaceError)
 Place = tuple[str, str, datetime]
 
 _LOCK = """

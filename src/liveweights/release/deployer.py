@@ -12,7 +12,6 @@ from types import TracebackType
 from typing import Self
 
 import msgspec
-import psycopg
 
 from liveweights.engines.protocol import Engine
 from liveweights.release import deployments
@@ -23,6 +22,7 @@ from liveweights.release.settings import DeploymentSettings
 from liveweights.serve.memory.memory import NoRoom, Share, Unloaded
 from liveweights.serve.router import Route, Router
 from liveweights.store.database import Pool, listen
+from liveweights.store.faults import AWAY
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.probes import read_probes
 from liveweights.weights.registry import get
@@ -34,7 +34,6 @@ log = logging.getLogger(__name__)
 Check = Callable[[Checkpoint], None]
 Expect = Callable[[Checkpoint, Checkpoint | None], int]
 """The bytes of memory that a checkpoint will take; an adapter's base is given."""
-AWAY = (psycopg.OperationalError, psycopg.InterfaceError)
 DATABASE_PATIENCE = 2.0
 """Seconds to wait for a connection before going on with what was last known."""
 

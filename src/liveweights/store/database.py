@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeAlias
 
 import psycopg
@@ -20,21 +21,50 @@ Also: TypeAlias = Callable[[Connection], Awaitable[None]]
 
 
 class Pool(AsyncConnectionPool[Connection]):
-    """Connections that tasks take in turn."""
+    """Connections that tasks take in turn; a task that is told to end meanwhile does."""
+
+    @asynccontextmanager
+    async def connection(self, timeout: float | None = None) -> AsyncIterator[Connection]:
+        """One of them for a while, in a transaction. Raises psycopg_pool.PoolTimeout."""
+        with heeding():
+            async with super().connection(timeout) as conn:
+                yield conn
 
     async def getconn(self, timeout: float | None = None) -> Connection:
-        """A connection, to be given back with ``putconn``. Raises psycopg_pool.PoolTimeout.
+        """One of them until ``putconn``. Raises psycopg_pool.PoolTimeout."""
+        with heeding() as heed:
+            conn = await super().getconn(timeout)
+            try:
+                heed()
+            except asyncio.CancelledError:
+                await self.putconn(conn)
+                raise
+            return conn
 
-        The pool waits with ``asyncio.wait_for``, which before Python 3.12 drops a cancellation
-        that arrives together with what is waited for: a task that was told to end would go on.
-        """
-        task = asyncio.current_task()
-        asked = task.cancelling() if task else 0
-        conn = await super().getconn(timeout)
-        if task and task.cancelling() > asked:
-            await self.putconn(conn)
+
+@contextmanager
+def heeding() -> Iterator[Callable[[], None]]:
+    """Around what talks to a database: a cancellation of this task leaves it as one.
+
+    psycopg ends what the server is at before it hands a cancellation on, and where that fails, as
+    when the server goes away just then, there is an error in its place. Its pool waits with
+    ``asyncio.wait_for``, which before Python 3.12 drops a cancellation that arrives together with
+    what is waited for: call what this yields after that. A loop that goes on after errors would
+    never end.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+
+    def heed() -> None:
+        if task is not None and task.cancelling() > before:
             raise asyncio.CancelledError
-        return conn
+
+    try:
+        yield heed
+    except Exception as error:
+        if task is not None and task.cancelling() > before:
+            raise asyncio.CancelledError from error
+        raise
 
 
 class BadAddress(ValueError):
@@ -114,12 +144,13 @@ async def listen(dsn: str, channel: str) -> AsyncIterator[str]:
     pause = 0.05
     while True:
         try:
-            async with await AsyncConnection.connect(dsn, autocommit=True) as conn:
-                await conn.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
-                pause = 0.05
-                yield ""
-                async for notification in conn.notifies():
-                    yield notification.payload
+            with heeding():
+                async with await AsyncConnection.connect(dsn, autocommit=True) as conn:
+                    await conn.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
+                    pause = 0.05
+                    yield ""
+                    async for notification in conn.notifies():
+                        yield notification.payload
         except psycopg.OperationalError:
             await asyncio.sleep(pause)
             pause = min(2 * pause, 2.0)

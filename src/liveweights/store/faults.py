@@ -7,6 +7,10 @@ from enum import Enum, auto
 
 import psycopg
 
+AWAY = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError)
+"""The errors of a server that is away, starting, full, only read from, or out of order: whoever
+goes on for ever waits for it."""
+
 
 class Fault(Enum):
     REQUEST = auto()

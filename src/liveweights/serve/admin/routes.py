@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import msgspec
-import psycopg
 from starlette.types import Receive, Scope, Send
 
 from liveweights.access.audit import OPERATOR_KEY, Do, Event, carry_out
@@ -35,11 +34,11 @@ from liveweights.serve.admin.objects import (
     TenantList,
 )
 from liveweights.store.database import Connection, Pool
+from liveweights.store.faults import AWAY
 from liveweights.terms.route import RouteError, parse_route
 
 LARGEST = 1 << 18
 PRIVATE = ((b"cache-control", b"no-store"),)
-AWAY = (psycopg.OperationalError, psycopg.InterfaceError)
 
 T = TypeVar("T", bound=msgspec.Struct)
 Done = TypeVar("Done")
