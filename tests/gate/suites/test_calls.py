@@ -57,6 +57,13 @@ def test_the_order_of_calls_changes_nothing(order: list[str]) -> None:
     assert find_fault([call(name, a=1) for name in order], expected) is None
 
 
+@pytest.mark.parametrize("value", ["[" * 900 + "]" * 900, "[" * 9000 + "]" * 9000, "1" * 9000])
+def test_what_a_model_in_a_loop_writes_is_wrong_and_no_error(value: str) -> None:
+    looped = ToolCall(id="c", name="set_timer", arguments=f'{{"minutes": {value}}}')
+    fault = find_fault([looped], [TIMER])
+    assert fault is not None
+
+
 THINQ: Expected = {
     "ThinQ_Connect": {
         "body": [

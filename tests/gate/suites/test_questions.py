@@ -131,3 +131,8 @@ def test_every_instruction_can_be_followed_and_broken() -> None:
         for answers, expected in ((GOOD, 1), (BAD, 0), (dict.fromkeys(BAD, ""), 0)):
             said = answers[case.target["kind"]].format(**case.target)
             assert asyncio.run(suite.score(said, case))[0] == expected, (case.id, said)
+
+
+@pytest.mark.parametrize("value", ["[" * 9000 + "]" * 9000, "1" * 9000])
+def test_what_a_model_in_a_loop_writes_is_no_object(value: str) -> None:
+    assert not instructions.INSTRUCTIONS["json"][1](f'{{"topic": {value}}}', "tea", "river")
