@@ -31,8 +31,9 @@ from liveweights.machine import ProcessHandle
 Ended = Literal["exit", "time", "memory", "processes", "output"]
 CHUNK = 65_536
 # Waits for one line, so that it is in its cgroup before anything of the sandbox runs. `read` takes
-# a pipe byte by byte: what follows the line is the program's own input.
-LAUNCHER = 'IFS= read -r go; exec "$@"'
+# a pipe byte by byte: what follows the line is the program's own input. Without a line, whoever
+# started it is gone.
+LAUNCHER = 'IFS= read -r go && exec "$@"'
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
