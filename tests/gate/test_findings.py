@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liveweights.gate.findings import Finding, Measured, is_harmed, judge
+from liveweights.gate.findings import Aim, Finding, Measured, is_harmed, judge
 
 CONFIDENCE, POWER = 0.95, 0.8
 
@@ -56,6 +58,19 @@ def test_standings(kind: dict[str, float], standing: str, words: str) -> None:
 def test_a_suite_that_must_improve_is_not_satisfied_with_no_harm() -> None:
     equal = measured(np.random.default_rng(0))
     assert one(msgspec.structs.replace(equal, aim="better")).standing == "INCONCLUSIVE"
+
+
+@given(st.integers(0, 2**16), st.sampled_from([5, 40, 200]), st.sampled_from([0.0, 0.1, 0.4]))
+def test_what_is_said_is_what_the_interval_shows(seed: int, cases: int, loss: float) -> None:
+    """Also of whole episodes, which hold nothing up."""
+    found = measured(np.random.default_rng(seed), cases=cases, loss=loss, win=0.1)
+    for aim in get_args(Aim):
+        finding = one(msgspec.structs.replace(found, aim=aim))
+        low = finding.difference.low
+        within = low is not None and low > -finding.margin
+        assert ("may be worse by more than" in finding.reason) <= (not within)
+        assert (finding.standing == "NOT_WORSE") <= within
+        assert (finding.standing in ("INCONCLUSIVE", "WORSE")) <= (not within or aim == "better")
 
 
 def test_as_many_cases_as_it_asks_for_are_enough() -> None:

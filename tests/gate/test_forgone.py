@@ -64,9 +64,16 @@ def test_shares_rise_from_nothing_and_are_never_less_than_seen(
 def test_drafts_that_are_all_alike_are_no_trouble(right: bool) -> None:
     confidence = np.full(60, -3.0)
     found = forgone_shares(
-        confidence, np.full(60, right), ["s"] * 60, confidence=CONFIDENCE, always=40
+        confidence, np.full(60, right), ["s", "t"] * 30, confidence=CONFIDENCE, always=40
     )
     assert np.isfinite(found).all()
+
+
+def test_one_session_says_nothing_of_others() -> None:
+    confidence, right, sessions, _ = world(500, 1)
+    found = forgone_shares(confidence, right, ["s"] * 500, confidence=CONFIDENCE)
+    assert (found[0], found[1:].min()) == (0.0, 1.0)
+    assert forgone_shares(confidence, right, sessions, confidence=CONFIDENCE)[1] < 1.0
 
 
 def test_right_drafts_that_are_parted_from_wrong_ones_cost_nothing() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from liveweights.agent.tool import Listed, ToolError, describe, read_text
-from liveweights.gate.sandbox import Limits, Outcome, Sandbox
+from liveweights.gate.sandbox import Limits, Outcome, Sandbox, SandboxUnavailable
 
 TOOLS = (
     describe(
@@ -52,7 +52,11 @@ class Python:
         # From standard input: a program may be longer than an argument. Unbuffered: one that is
         # ended has printed what it says that it printed.
         command = [self._sandbox.python, "-I", "-u", "-"]
-        return show(await self._sandbox.run(command, stdin=code, limits=self._limits))
+        try:
+            outcome = await self._sandbox.run(command, stdin=code, limits=self._limits)
+        except SandboxUnavailable as error:
+            raise ToolError(str(error)) from error
+        return show(outcome)
 
 
 def show(outcome: Outcome) -> str:

@@ -120,7 +120,7 @@ def _judge(
         standing = "WORSE"
     elif better <= alpha and low is not None:
         standing = "BETTER"
-    elif not_worse and suite.aim == "not_worse":
+    elif not_worse and suite.aim != "better":
         standing = "NOT_WORSE"
     else:
         standing = "INCONCLUSIVE"

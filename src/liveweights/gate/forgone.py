@@ -38,10 +38,11 @@ def forgone_shares(
 ) -> FloatArray:
     """[B + 1]: at place k the upper end of the interval of the share of right drafts that is not
     shown where the k least sure of these are not; never less than what was seen of these drafts.
-    1 from place 1 on where too few are right. ``always`` are right drafts that are shown anyway.
+    1 from place 1 on where too few are right, or all are of one session, which shows no spread.
+    ``always`` are right drafts that are shown anyway.
     """
     most = np.concatenate([[0.0], np.ones(len(confidence_B))])
-    if int(right_B.sum()) + always < LEAST_RIGHT:
+    if int(right_B.sum()) + always < LEAST_RIGHT or len(set(sessions_B)) < 2:
         return most
     order = np.argsort(confidence_B, kind="stable")
     taken_B = right_B[order].astype(np.float64)

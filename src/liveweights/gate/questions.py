@@ -14,6 +14,7 @@ import msgspec
 
 from liveweights import bounds
 from liveweights.gate.calibration import Draft
+from liveweights.gate.readiness import NOT_READY
 from liveweights.gate.scoring import Case
 from liveweights.learn.passages import prompt_text
 from liveweights.record.generation import Generation
@@ -29,10 +30,6 @@ class NotAnswered(RuntimeError):
 
 class NotReady(RuntimeError):
     """The service cannot answer with the checkpoint now: it starts, or has too much to do."""
-
-
-_NOT_READY = frozenset({404, 408, 429, 502, 503, 504})
-"""404: the checkpoint has not been loaded yet."""
 
 
 def served(checkpoint: str, case: Case, generation: Generation) -> Draft | None:
@@ -131,7 +128,7 @@ async def ask(
                 why = await response.text()
                 if not generation.prompt_ids and "context_length_exceeded" in why:
                     return  # another model took it: none of ours can be asked
-                error = NotReady if response.status in _NOT_READY else NotAnswered
+                error = NotReady if response.status in NOT_READY else NotAnswered
                 raise error(f"{checkpoint} did not answer the gate: {why}")
             choice: dict[str, Any] = (await response.json())["choices"][0]
         text: str = choice["text"]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.processes import list_running
 
-from liveweights.gate.sandbox import Limits, Outcome, Sandbox
+from liveweights.gate.sandbox import Limits, Outcome, Sandbox, SandboxUnavailable
 from liveweights.gate.sandbox.cgroups import Cgroups
 
 MIB = 1024 * 1024
@@ -39,6 +39,40 @@ def test_output_and_exit_status_come_back(sandbox: Sandbox) -> None:
     assert (found.stdout, found.stderr) == (b"out\n", b"err\n")
     assert shell(sandbox, "cat").stdout == b""
     assert python(sandbox, "print(6 * 7)").stdout == b"42\n"
+
+
+def test_a_sandbox_that_cannot_be_made_is_no_fault_of_the_program(sandbox: Sandbox) -> None:
+    for command, folder in [(["true"], "/proc/x"), (["no-such-program"], "/tmp")]:
+        with pytest.raises(SandboxUnavailable, match="the sandbox could not be made: bwrap: "):
+            asyncio.run(sandbox.run(command, writable=(folder,)))
+    assert asyncio.run(sandbox.run(["bash", "-c", "kill -9 $$"])).code == 137
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ("/tmp/work", "/tmp"),
+        ("/tmp",),
+        ("/usr/src/app", "/tmp"),
+        ("/usr/src/app", "/usr/src/other/place"),
+        ("/usr/local/app/src",),
+        ("/usr/new",),
+        ("/opt/app",),
+        ("/etc/app",),
+    ],
+)
+def test_a_folder_may_be_nearly_anywhere(sandbox: Sandbox, folders: tuple[str, ...]) -> None:
+    """Also below another one, and in what is read-only, of which all else stays as it is."""
+    script = """
+cd "$PWD" && touch "$@" && [ "$PWD" = "$first" ] && bash -c true && ls -A /usr /usr/local
+! touch /usr/x /usr/src/x /usr/local/x /usr/local/bin/x 2>/dev/null
+"""
+    files = [f"{folder}/made" for folder in folders]
+    command = ["env", f"first={folders[0]}", "bash", "-ec", script, "bash", *files]
+    found = asyncio.run(sandbox.run(command, writable=folders))
+    assert found.ok, found
+    listed = set(found.stdout.decode().split())
+    assert {*os.listdir("/usr"), *os.listdir("/usr/local")} <= listed
 
 
 def test_every_limit_is_reported_with_what_holds_it(sandbox: Sandbox) -> None:

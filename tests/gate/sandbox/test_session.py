@@ -6,7 +6,7 @@ import tarfile
 
 import pytest
 
-from liveweights.gate.sandbox import Limits, Sandbox
+from liveweights.gate.sandbox import Limits, Sandbox, SandboxUnavailable
 from liveweights.gate.sandbox.session import SessionLost, archive, open_session
 
 LIMITS = Limits(seconds=60)
@@ -51,6 +51,51 @@ def test_a_folder_can_be_taken_out_up_to_a_size(sandbox: Sandbox) -> None:
             assert len(await session.export("/app", 5_000_000)) > 3_000_000
 
     asyncio.run(go())
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        "python3 -c 'import socket; socket.socket(1).bind(\"s\")'",
+        "touch closed; chmod 000 closed",
+        "mkdir closed; touch closed/in; chmod 000 closed",
+        "while true; do echo line >> log; done >/dev/null 2>&1 &",
+    ],
+)
+def test_what_cannot_be_taken_out_leaves_the_rest(sandbox: Sandbox, left: str) -> None:
+    async def go() -> list[str]:
+        async with open_session(sandbox, FILES, ("/app",), LIMITS) as session:
+            await session.execute(left, 30)
+            data = await session.export("/app", 8_000_000)
+            with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+                return tar.getnames()
+
+    assert {"./run.sh", "./data/numbers.txt"} <= set(asyncio.run(go()))
+
+
+def test_what_does_not_fit_on_the_disk_in_base64_is_not_cut(sandbox: Sandbox) -> None:
+    async def go() -> None:
+        limits = Limits(seconds=60, disk=1024 * 1024)
+        async with open_session(sandbox, {}, ("/app",), limits) as session:
+            await session.execute("head -c 900000 /dev/urandom > large", 30)
+            with pytest.raises(SessionLost, match="cannot be exported"):
+                await session.export("/app", 2_000_000)
+
+    asyncio.run(go())
+
+
+def test_a_sandbox_that_cannot_be_made_is_no_lost_session(sandbox: Sandbox) -> None:
+    async def go(files: dict[str, bytes], folder: str) -> None:
+        limits = Limits(seconds=60, disk=1024 * 1024)
+        async with open_session(sandbox, files, (folder,), limits):
+            pass
+
+    for files, folder, words in [
+        ({}, "/proc/x", "mkdir"),
+        ({"/app/large": bytes(2_000_000)}, "/app", "File size limit exceeded"),
+    ]:
+        with pytest.raises(SandboxUnavailable, match=words):
+            asyncio.run(go(files, folder))
 
 
 def test_a_session_that_kills_itself_is_lost(sandbox: Sandbox) -> None:

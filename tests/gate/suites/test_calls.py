@@ -57,6 +57,47 @@ def test_the_order_of_calls_changes_nothing(order: list[str]) -> None:
     assert find_fault([call(name, a=1) for name in order], expected) is None
 
 
+@pytest.mark.parametrize("value", ["[" * 900 + "]" * 900, "[" * 9000 + "]" * 9000, "1" * 9000])
+def test_what_a_model_in_a_loop_writes_is_wrong_and_no_error(value: str) -> None:
+    looped = ToolCall(id="c", name="set_timer", arguments=f'{{"minutes": {value}}}')
+    fault = find_fault([looped], [TIMER])
+    assert fault is not None
+
+
+THINQ: Expected = {
+    "ThinQ_Connect": {
+        "body": [
+            {"airConJobMode": ["AIR_CLEAN"], "monitoringEnabled": [True],
+             "powerSaveEnabled": ["", False], "coolTargetTemperature": ["", 24]},
+        ]
+    }
+}  # fmt: skip
+"""As in live_simple_40-17-0 of the Berkeley Function-Calling Leaderboard."""
+
+
+@pytest.mark.parametrize(
+    ("body", "right"),
+    [
+        ({"airConJobMode": "AIR_CLEAN", "monitoringEnabled": True}, True),
+        (
+            {"airConJobMode": "air clean", "monitoringEnabled": True, "powerSaveEnabled": False},
+            True,
+        ),
+        (
+            {"airConJobMode": "AIR_CLEAN", "monitoringEnabled": True, "powerSaveEnabled": True},
+            False,
+        ),
+        ({"airConJobMode": "AIR_CLEAN", "coolTargetTemperature": 24}, False),
+        ({"airConJobMode": "AIR_CLEAN", "monitoringEnabled": True, "new": 1}, False),
+        ({}, False),
+    ],
+)
+def test_a_key_of_an_object_may_be_left_out_where_it_says_so(
+    body: dict[str, Any], right: bool
+) -> None:
+    assert (find_fault([call("ThinQ_Connect", body=body)], [THINQ]) is None) == right
+
+
 def test_questions_are_of_four_kinds_and_always_the_same() -> None:
     questions = read_questions()
     assert questions == read_questions()

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientError, web
 
 from liveweights.gate.suites.model import ApiModel, Refused, open_models
+from liveweights.gate.suites.questions import Questions, exact
+from liveweights.gate.suites.run import attempt_case
+from liveweights.gate.suites.suite import Attempt, Card, Case
 
 Serve = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -79,6 +82,57 @@ def test_a_busy_service_is_asked_again_and_a_refusal_is_not() -> None:
         return said
 
     assert with_server(serve, ask) == "t"
+
+
+def test_a_service_that_has_not_loaded_the_checkpoint_yet_is_asked_again() -> None:
+    """As after a restart: whoever asks for a checkpoint by its id gets a 404 until it is there."""
+    codes = iter([404, 408, 200])
+    told: list[Mapping[str, Any]] = []
+
+    async def serve(request: web.Request) -> web.Response:
+        return web.json_response(
+            {"choices": [{"text": "t"}], "usage": {"n": 1}}, status=next(codes)
+        )
+
+    async def ask(model: ApiModel) -> str:
+        heard = replace(model, told=told.append)
+        return await heard.complete("p", max_tokens=1, temperature=0, seed=0)
+
+    assert with_server(serve, ask) == "t"
+    assert told == [{}, {"n": 1}]  # of the 408 nobody knows
+
+
+def test_a_checkpoint_that_never_comes_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("liveweights.gate.suites.model.PATIENCE", 0.3)
+
+    async def serve(request: web.Request) -> web.Response:
+        return web.json_response({"error": "it does not exist here"}, status=404)
+
+    async def ask(model: ApiModel) -> None:
+        with pytest.raises(ClientError, match=r"404.*m@1.*it does not exist here"):
+            await model.complete("p", max_tokens=1, temperature=0, seed=0)
+
+    with_server(serve, ask)
+
+
+def test_waiting_for_the_service_is_no_time_of_an_attempt() -> None:
+    """Otherwise a service that restarts would score 0 for both."""
+    began: list[float] = []
+
+    async def serve(request: web.Request) -> web.Response:
+        loop = asyncio.get_running_loop()
+        began.append(loop.time())
+        if loop.time() - began[0] < 1.5:
+            return web.Response(status=404)
+        return web.json_response({"choices": [{"text": "yes"}]})
+
+    async def ask(model: ApiModel) -> Attempt:
+        case = Case(id="a", prompt="p", target="yes")
+        card = Card(name="n", version="1", title="t", licence="l", seconds=1.0)
+        return await attempt_case(Questions(card, [case], exact), case, model, 0)
+
+    attempt = with_server(serve, ask)
+    assert (attempt.score, attempt.detail) == (1.0, "")
 
 
 def test_what_may_have_been_computed_is_told_without_tokens() -> None:

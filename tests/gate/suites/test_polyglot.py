@@ -40,6 +40,16 @@ def test_right_programs_pass(sandbox: Sandbox, case: str) -> None:
     assert check(sandbox, case, SOLVED[case]).score == 1.0
 
 
+@pytest.mark.parametrize("program", ["print(1)\0", f"print({'1' * 140_000})"])
+@pytest.mark.parametrize("language", [language.lower() for language in LANGUAGES])
+def test_what_cannot_be_an_argument_is_no_program(
+    sandbox: Sandbox, language: str, program: str
+) -> None:
+    """As of a model that has collapsed: the gate goes on."""
+    attempt = check(sandbox, f"sum/{language}", program)
+    assert (attempt.score, attempt.detail) == (0.0, "no program: NUL, or too long")
+
+
 @pytest.mark.parametrize(
     ("case", "program", "why"),
     [

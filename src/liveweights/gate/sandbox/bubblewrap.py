@@ -91,18 +91,22 @@ def bubblewrap(
     limits: Limits,
     *,
     filter_from: int | None = None,
+    status_to: int | None = None,
 ) -> list[str]:
     """The whole command line; the first of the ``writable`` folders is where it starts.
 
     Nothing of the host is there but /usr (and the Python that runs us, if it is elsewhere), all
     read-only. No network, no other processes, no capabilities, no environment, no new user
-    namespaces. Everything writable is memory, of a limited size. ``filter_from`` is an open
-    descriptor with the filter of system calls.
+    namespaces. Everything writable is memory, of a limited size, in place of what the host has
+    there. ``filter_from`` is an open descriptor with the filter of system calls, ``status_to`` one
+    to which bubblewrap writes what became of the sandbox, in JSON.
     """
     arguments = [program, "--unshare-all", "--unshare-user", "--disable-userns"]
     arguments += ["--die-with-parent", "--new-session", "--cap-drop", "ALL"]
     if filter_from is not None:
         arguments += ["--seccomp", str(filter_from)]
+    if status_to is not None:
+        arguments += ["--json-status-fd", str(status_to)]
     arguments += ["--uid", str(NOBODY), "--gid", str(NOBODY), "--hostname", "sandbox"]
     arguments += ["--clearenv", "--setenv", "PATH", PATH, "--setenv", "LANG", "C.UTF-8"]
     arguments += ["--setenv", "HOME", writable[0], "--ro-bind", "/usr", "/usr"]
@@ -118,11 +122,37 @@ def bubblewrap(
     if not prefix.is_relative_to("/usr") and (identity() is None or _is_open(prefix)):
         arguments += ["--ro-bind", str(prefix), str(prefix)]
     arguments += ["--proc", "/proc", "--dev", "/dev"]
-    for folder in ("/dev/shm", *writable):
+    room: list[str] = []
+    # What is mounted on a folder hides what was mounted in it before.
+    folders = sorted({"/dev/shm", *writable}, key=lambda folder: len(Path(folder).parts))
+    for folder in folders:
+        if (within := _find_closed(folder)) is not None and str(within) not in room:
+            room.append(str(within))
+            arguments += _hold_again(within)
         arguments += ["--size", str(limits.disk), "--tmpfs", folder]
-    for folder in ("/proc", "/dev", "/"):
+    for folder in ("/proc", "/dev", *room, "/"):
         arguments += ["--remount-ro", folder]
     return [*arguments, "--chdir", writable[0], "--", *command]
+
+
+def _find_closed(folder: str) -> Path | None:
+    """The folder of the host's, mounted read-only, in which ``folder`` would have to be made; None
+    where it can be."""
+    place = Path(folder)
+    if not place.is_relative_to("/usr") or place.exists():
+        return None
+    return next(parent for parent in place.parents if parent.exists())
+
+
+def _hold_again(folder: Path) -> list[str]:
+    """What mounts memory on ``folder``, in which there is room, and in it what it held."""
+    arguments = ["--tmpfs", str(folder)]
+    for one in sorted(folder.iterdir()):
+        if one.is_symlink():
+            arguments += ["--symlink", os.readlink(one), str(one)]
+        else:
+            arguments += ["--ro-bind", str(one), str(one)]
+    return arguments
 
 
 def _is_open(path: Path) -> bool:

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from io import FileIO
 from typing import Any, Literal
 
 import msgspec
@@ -30,8 +31,9 @@ from liveweights.machine import ProcessHandle
 Ended = Literal["exit", "time", "memory", "processes", "output"]
 CHUNK = 65_536
 # Waits for one line, so that it is in its cgroup before anything of the sandbox runs. `read` takes
-# a pipe byte by byte: what follows the line is the program's own input.
-LAUNCHER = 'IFS= read -r go; exec "$@"'
+# a pipe byte by byte: what follows the line is the program's own input. Without a line, whoever
+# started it is gone.
+LAUNCHER = 'IFS= read -r go && exec "$@"'
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +63,13 @@ class Running:
     process: asyncio.subprocess.Process
     group: Group | None
     handle: ProcessHandle
+    status: FileIO
+    """What bubblewrap says of the sandbox."""
+
+    def has_run(self) -> bool:
+        """Whether the sandbox could be made, and the program came to an end in it; asked once, when
+        the process has ended."""
+        return b"exit-code" in (self.status.read(CHUNK) or b"")
 
     def kill(self) -> None:
         """It and all that it started.
@@ -114,7 +123,8 @@ class Sandbox:
         limits: Limits | None = None,
         writable: Sequence[str] = ("/tmp",),
     ) -> Outcome:
-        """Run to the end or to a limit; nothing of it is left running."""
+        """Run to the end or to a limit; nothing of it is left running. Raises SandboxUnavailable
+        where the sandbox could not be made, or the program not be started in it."""
         limits = limits or Limits()
         began = time.perf_counter()
         ended: Ended = "exit"
@@ -139,6 +149,9 @@ class Sandbox:
                     ended = "memory"
                 elif group and group.refused_processes():
                     ended = "processes"
+                elif code > 0 and not running.has_run():
+                    why = kept.err.decode(errors="replace").strip()
+                    raise SandboxUnavailable(f"the sandbox could not be made: {why[-500:]}")
         return Outcome(
             ended=ended,
             code=code if ended == "exit" else None,
@@ -155,6 +168,32 @@ class Sandbox:
         writable: Sequence[str],
     ) -> AsyncGenerator[Running]:
         """The running program with its pipes; it and all it started end with the context."""
+        source, told = os.pipe()
+        os.set_blocking(source, False)
+        with FileIO(source) as status:
+            try:
+                process = await self._spawn(command, limits, writable, told)
+            finally:
+                os.close(told)
+            group: Group | None = None
+            handle = ProcessHandle(process.pid)
+            try:
+                if self.cgroups.parents:
+                    group = self.cgroups.create(limits)
+                    group.add(process.pid)
+                assert process.stdin is not None
+                process.stdin.write(b"\n")
+                yield Running(process, group, handle, status)
+            finally:
+                await _end(Running(process, group, handle, status))
+                handle.close()
+                if group:
+                    await group.remove()
+
+    async def _spawn(
+        self, command: Sequence[str], limits: Limits, writable: Sequence[str], told: int
+    ) -> asyncio.subprocess.Process:
+        """What waits for a line, and then is the sandbox, whose status goes to ``told``."""
         uid = identity()
         held = self.cgroups.holds
         lowered = rlimits(
@@ -167,36 +206,19 @@ class Sandbox:
         if uid is not None:
             changed = {"user": uid, "group": uid, "extra_groups": ()}
         with _readable(self.filter) as descriptor:
-            process = await asyncio.create_subprocess_exec(
-                "/bin/sh",
-                "-c",
-                LAUNCHER,
-                "sh",
-                self.prlimit,
-                *lowered,
-                *bubblewrap(self.program, command, writable, limits, filter_from=descriptor),
+            made = bubblewrap(
+                self.program, command, writable, limits, filter_from=descriptor, status_to=told
+            )
+            return await asyncio.create_subprocess_exec(
+                *("/bin/sh", "-c", LAUNCHER, "sh", self.prlimit, *lowered, *made),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
-                pass_fds=() if descriptor is None else (descriptor,),
+                pass_fds=(told,) if descriptor is None else (told, descriptor),
                 cwd="/",
                 env={},  # bubblewrap's own can be read from inside
                 **changed,
             )
-        group: Group | None = None
-        handle = ProcessHandle(process.pid)
-        try:
-            if self.cgroups.parents:
-                group = self.cgroups.create(limits)
-                group.add(process.pid)
-            assert process.stdin is not None
-            process.stdin.write(b"\n")
-            yield Running(process, group, handle)
-        finally:
-            await _end(Running(process, group, handle))
-            handle.close()
-            if group:
-                await group.remove()
 
 
 async def open_sandbox() -> Sandbox:
@@ -209,14 +231,16 @@ async def open_sandbox() -> Sandbox:
         find_cgroups(),
         architecture and seccomp.build(architecture),
     )
-    tried = await sandbox.run(["cat", "/proc/self/status"], limits=Limits(seconds=30))
-    if not tried.ok:
-        why = tried.stderr.decode(errors="replace").strip()
+    try:
+        tried = await sandbox.run(["cat", "/proc/self/status"], limits=Limits(seconds=30))
+    except SandboxUnavailable as error:
         raise SandboxUnavailable(
-            f"bubblewrap cannot make a sandbox here: {why}; unprivileged user"
+            f"bubblewrap does not work here: {error}; unprivileged user"
             " namespaces must be allowed (in a container: a seccomp profile that permits them; on"
             " Ubuntu: an AppArmor profile for bwrap)"
-        )
+        ) from error
+    if not tried.ok:
+        raise SandboxUnavailable(f"a program does not run in a sandbox here: {tried.fault('')}")
     if sandbox.filter and b"\nSeccomp:\t2\n" not in tried.stdout:
         raise SandboxUnavailable("bubblewrap made a sandbox without the filter of system calls")
     return sandbox

@@ -11,22 +11,35 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from liveweights.gate.sandbox.bubblewrap import SandboxUnavailable
 from liveweights.gate.sandbox.limits import Limits
 from liveweights.gate.sandbox.sandbox import Sandbox
 
 OUTPUT = "/run/terminal"
 GRACE = 5.0
+START = 60.0
+"""Seconds within which a sandbox is made and its files are in it."""
+TOLD = 2000
+"""Bytes of what is said of a sandbox that could not be made."""
 
 # Input: an archive of a stated length, then per command its seconds, the bytes of output that are
-# wanted, and itself, each ended by a NUL byte. Answer: exit status and output, likewise.
+# wanted, and itself, each ended by a NUL byte. Answer: an empty word once the files are there, then
+# exit status and output, likewise.
 LOOP = r"""
 head -c "$1" | tar -x -C / --no-same-owner || exit 1
+printf '\0'
 while IFS= read -r -d '' seconds && IFS= read -r -d '' most && IFS= read -r -d '' command; do
     timeout -k 1 "$seconds" bash -c "$command" </dev/null >/run/terminal/output 2>&1
     printf '%s\0' "$?"
     head -c "$most" /run/terminal/output | tr -d '\0'
     printf '\0'
 done
+"""
+# tar ends with 1 or 2 where it left something out, and says so where the archive would be.
+EXPORT = """
+tar -c -C {folder} . 2>/dev/null | base64 -w0 2>/dev/null
+codes=("${{PIPESTATUS[@]}}")
+(( codes[0] <= 2 && codes[1] == 0 ))
 """
 
 
@@ -65,6 +78,11 @@ class Session:
             raise SessionLost(f"the sandbox ended while it ran {command[:80]!r}") from error
         return Terminal(int(code), output.decode(errors="replace"))
 
+    async def prepare(self) -> None:
+        """Until the files are there. Raises OSError."""
+        async with asyncio.timeout(START):
+            await self._field(0)
+
     async def _field(self, most: int) -> bytes:
         """Up to the next NUL byte. Raises ConnectionError where there is none."""
         reader = self._process.stdout
@@ -79,13 +97,19 @@ class Session:
         return value
 
     async def export(self, folder: str, most: int) -> bytes:
-        """A tar archive of a folder. Raises SessionLost also where it is larger than ``most``."""
-        archive = f"tar -c -C {shlex.quote(folder)} . | base64 -w0"
-        terminal = await self.execute(archive, 30, most * 4 // 3 + 4)
+        """A tar archive of a folder, without what cannot be read or is no file. Raises SessionLost
+        also where it is larger than ``most``, or in base64 than the sandbox's disk."""
+        terminal = await self.execute(
+            EXPORT.format(folder=shlex.quote(folder)), 30, most * 4 // 3 + 4
+        )
         try:
+            if terminal.code:
+                raise ValueError(f"exit status {terminal.code}")
             return base64.b64decode(terminal.output, validate=True)
         except ValueError as error:
-            raise SessionLost(f"{folder} cannot be exported: more than {most} bytes?") from error
+            raise SessionLost(
+                f"{folder} cannot be exported: more than {most} bytes? ({error})"
+            ) from error
 
 
 @asynccontextmanager
@@ -95,16 +119,25 @@ async def open_session(
     """A session with ``files`` by absolute path, each within one of the ``writable`` folders.
 
     ``limits.seconds`` bounds the processor time of each process; who drives it keeps the clock.
+    Raises SandboxUnavailable where the sandbox could not be made, or the files not be put there.
     """
     data = archive(files)
     command = ["bash", "-c", LOOP, "bash", str(len(data))]
     async with sandbox.start(command, limits, (*writable, OUTPUT)) as running:
-        process = running.process
+        process, told = running.process, bytearray()
         assert process.stdin is not None
         process.stdin.write(data)
-        errors = asyncio.create_task(_discard(process.stderr))
+        errors = asyncio.create_task(_read(process.stderr, told))
+        session = Session(process)
         try:
-            yield Session(process)
+            try:
+                await session.prepare()
+            except OSError as error:  # also out of time
+                running.kill()
+                await errors
+                why = told.decode(errors="replace").strip() or "no answer"
+                raise SandboxUnavailable(f"the sandbox could not be made: {why}") from error
+            yield session
         finally:
             errors.cancel()
             await asyncio.gather(errors, return_exceptions=True)
@@ -122,6 +155,7 @@ def archive(files: Mapping[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-async def _discard(stream: asyncio.StreamReader | None) -> None:
-    while stream and await stream.read(65_536):
-        pass
+async def _read(stream: asyncio.StreamReader | None, into: bytearray) -> None:
+    """To the end; the first bytes are kept."""
+    while stream and (chunk := await stream.read(65_536)):
+        into += chunk[: TOLD - len(into)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import shlex
 import tomllib
 from dataclasses import dataclass
@@ -14,6 +15,18 @@ from liveweights import bounds
 from liveweights.gate.suites.suite import SuiteError
 
 MIB = 1024 * 1024
+PROGRAMS = ("bin", "sbin", "lib", "lib32", "lib64")
+TAKEN = tuple(
+    map(
+        PurePosixPath,
+        (
+            *(f"{root}{name}" for root in ("/", "/usr/", "/usr/local/") for name in PROGRAMS),
+            *("/usr/libexec", "/etc/alternatives", "/proc", "/dev", "/sys"),
+            *("/run/terminal", "/tests", "/logs"),
+        ),
+    )
+)
+"""Folders that hold the programs of a sandbox, or what it is made with and judged by."""
 
 
 class _Timeout(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,12 +107,15 @@ def _environment(folder: Path) -> tuple[str, dict[str, bytes]]:
         return workdir, files
     text = dockerfile.read_text().replace("\\\n", " ")
     for number, line in enumerate(text.splitlines(), 1):
-        words = shlex.split(line, comments=True)
+        try:
+            words = shlex.split(line, comments=True)
+        except ValueError as error:
+            raise SuiteError(f"{dockerfile}:{number}: {error}") from error
         match [word.upper() for word in words[:1]]:
             case [] | ["FROM"] | ["LABEL"]:
                 continue
-            case ["WORKDIR"]:
-                workdir = str(PurePosixPath(workdir, words[1]))
+            case ["WORKDIR"] if len(words) == 2:
+                workdir = _normal(PurePosixPath(workdir, words[1]))
             case ["COPY"] if len(words) == 3 and not words[1].startswith("--"):
                 files |= _copy(folder, words[1], PurePosixPath(workdir, words[2]), words[2])
             case _:
@@ -107,8 +123,12 @@ def _environment(folder: Path) -> tuple[str, dict[str, bytes]]:
                     f"{dockerfile}:{number}: {words[0]} needs a container; a sandbox has the host's"
                     " programs, and understands FROM, WORKDIR and COPY"
                 )
-    if PurePosixPath(workdir) == PurePosixPath("/"):
-        raise SuiteError(f"{dockerfile}: WORKDIR cannot be /, which is read-only in a sandbox")
+    inside = PurePosixPath(workdir)
+    for taken in TAKEN:
+        if inside.is_relative_to(taken) or taken.is_relative_to(inside):
+            raise SuiteError(
+                f"{dockerfile}: WORKDIR cannot be {workdir}: a sandbox needs {taken} for itself"
+            )
     outside = [path for path in files if not path.startswith(f"{workdir}/")]
     if outside:
         raise SuiteError(f"{dockerfile}: {outside[0]} is not within WORKDIR {workdir}")
@@ -122,11 +142,16 @@ def _copy(folder: Path, source: str, target: PurePosixPath, written: str) -> dic
     if origin.is_dir():
         return {
             path: content
-            for path, content in _read(origin, str(target)).items()
-            if path != str(target / "Dockerfile")
+            for path, content in _read(origin, _normal(target)).items()
+            if path != f"{_normal(target)}/Dockerfile"
         }
     into = target / origin.name if written.endswith("/") or written == "." else target
-    return {str(into): origin.read_bytes()}
+    return {_normal(into): origin.read_bytes()}
+
+
+def _normal(path: PurePosixPath) -> str:
+    """Without ``..``; two slashes in front are one."""
+    return posixpath.normpath(f"/{str(path).lstrip('/')}")
 
 
 def _read(folder: Path, root: str) -> dict[str, bytes]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from liveweights.gate.suites.clock import off_the_clock
 from liveweights.gate.suites.suite import Attempt, Card, Case, Model, SuiteError
 
 GRADES = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
@@ -47,20 +48,26 @@ class InspectSuite:
     async def attempt(self, case: Case, model: Model, seed: int) -> Attempt:
         from inspect_ai import eval_async
 
-        folder = tempfile.TemporaryDirectory(prefix="liveweights-inspect-")
-        async with self._turn:
-            with folder:
+        with off_the_clock():
+            await self._turn.acquire()
+        failures: list[Exception] = []
+        try:
+            with tempfile.TemporaryDirectory(prefix="liveweights-inspect-") as folder:
                 (log,) = await eval_async(
                     self.task,
-                    model=_bridge(model, self.card, seed),
+                    model=_bridge(model, self.card, seed, failures),
                     sample_id=self.samples[case.id].id,
                     epochs=1,
-                    log_dir=folder.name,
+                    log_dir=folder,
                     log_samples=True,
                     score=True,
                     fail_on_error=True,
                 )
+                if log.status != "success" and failures:
+                    raise failures[0]
                 return self._read(case, log)  # samples are read from the folder when asked for
+        finally:
+            self._turn.release()
 
     def _read(self, case: Case, log: Any) -> Attempt:
         if log.status != "success" or not log.samples:
@@ -116,8 +123,9 @@ def open_inspect(where: str) -> InspectSuite:
     return InspectSuite(task, card, samples, source)
 
 
-def _bridge(model: Model, card: Card, seed: int) -> Any:
-    """Our model as one of Inspect's."""
+def _bridge(model: Model, card: Card, seed: int, failures: list[Exception]) -> Any:
+    """Our model as one of Inspect's, which tells of an error as a text only: what ours raises is
+    kept in ``failures``."""
     from inspect_ai.model import GenerateConfig, ModelAPI, ModelOutput, modelapi
     from inspect_ai.model import Model as InspectModel
 
@@ -127,14 +135,21 @@ def _bridge(model: Model, card: Card, seed: int) -> Any:
             self, input: Any, tools: Any, tool_choice: Any, config: GenerateConfig
         ) -> ModelOutput:
             if tools:
-                raise SuiteError(f"{card.name} offers tools, which the API does not take")
-            answer = await model.chat(
-                [{"role": message.role, "content": message.text} for message in input],
-                max_tokens=config.max_tokens or card.max_tokens,
-                temperature=card.temperature if config.temperature is None else config.temperature,
-                seed=seed if config.seed is None else config.seed,
-                stop=config.stop_seqs or (),
-            )
+                raise SuiteError(f"{card.name} offers tools, which are not put to the model")
+            how: dict[str, Any] = {
+                "max_tokens": config.max_tokens or card.max_tokens,
+                "temperature": (
+                    card.temperature if config.temperature is None else config.temperature
+                ),
+                "seed": seed if config.seed is None else config.seed,
+                "stop": config.stop_seqs or (),
+            }
+            messages = [{"role": message.role, "content": message.text} for message in input]
+            try:
+                answer = await model.chat(messages, **how)
+            except Exception as error:
+                failures.append(error)
+                raise
             return ModelOutput.from_content(model.name, answer)
 
     return InspectModel(Bridge(model.name), GenerateConfig())

@@ -53,7 +53,7 @@ def _object(answer: str) -> bool:
     inside = re.search(r"\{.*\}", answer, re.DOTALL)
     try:
         return inside is not None and "topic" in json.loads(inside.group())
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # also of numbers and brackets without end
         return False
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from liveweights.gate.suites.questions import Questions
 from liveweights.gate.suites.suite import Card, Case, SuiteError
+from liveweights.machine import end_with_parent
 
 CARD = Card(
     name="mathematics",
@@ -80,7 +81,9 @@ class Verifier:
 
     @staticmethod
     def _open() -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+        # It holds both ends of its queue, so it would wait on for who was killed.
+        context = multiprocessing.get_context("spawn")
+        return ProcessPoolExecutor(1, context, initializer=end_with_parent)
 
     async def score(self, answer: str, case: Case) -> tuple[float, str]:
         loop = asyncio.get_running_loop()

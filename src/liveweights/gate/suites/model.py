@@ -10,11 +10,12 @@ from typing import Any
 
 import aiohttp
 
+from liveweights.gate.readiness import NOT_READY
+from liveweights.gate.suites.clock import off_the_clock
 from liveweights.gate.suites.suite import Message, Reply, ToolCall
 
-BUSY = frozenset({429, 502, 503, 504})
 PATIENCE = 60.0
-"""Seconds for which a service that is busy or away is asked again."""
+"""Seconds for which a service that is busy, away, or without the checkpoint is asked again."""
 
 
 UNFIT = frozenset({400, 413, 422})
@@ -38,7 +39,9 @@ class ApiModel:
     was asked for.
 
     Raises Refused for what asking again would not change, and aiohttp.ClientError or TimeoutError
-    where the service stayed away: neither is the model's fault, so neither becomes a score.
+    where the service stayed away, or did not come to hold the checkpoint: neither is the model's
+    fault, so neither becomes a score, and what is waited for the service is off the clock of an
+    attempt.
     """
 
     name: str
@@ -101,16 +104,22 @@ class ApiModel:
         loop = asyncio.get_running_loop()
         end, pause = loop.time() + PATIENCE, 0.2
         while True:
+            asked = loop.time()
             try:
                 async with self.session.post(f"{self.url}/v1/{path}", json=body) as response:
                     if response.status == 200:
                         answer = await response.json()
                         self._tell(answer.get("usage") or {})
                         return answer["choices"][0]
-                    if response.status not in BUSY:
-                        why = f"{self.name}: {response.status}: {await response.text()}"
+                    why = f"{self.name}: {response.status}: {await response.text()}"
+                    if response.status not in NOT_READY:
                         raise Refused(why, response.status in UNFIT)
-                    response.raise_for_status()
+                    raise aiohttp.ClientResponseError(
+                        response.request_info,
+                        response.history,
+                        status=response.status,
+                        message=why[:500],
+                    )
             except asyncio.CancelledError:  # nobody waits for it any longer; it may be computed
                 self._tell({})
                 raise
@@ -119,7 +128,8 @@ class ApiModel:
                     self._tell({})
                 if loop.time() > end:
                     raise
-            await asyncio.sleep(pause)
+            with off_the_clock(loop.time() - asked):
+                await asyncio.sleep(pause)
             pause = min(pause * 2, 5.0)
 
     def _tell(self, usage: Mapping[str, Any]) -> None:
@@ -131,7 +141,7 @@ def _may_be_computed(error: Exception) -> bool:
     """Whether an answer that was lost may have been made: not where the service was not reached, or
     said that it is busy or away."""
     if isinstance(error, aiohttp.ClientResponseError):
-        return error.status in (200, 504)
+        return error.status in (200, 408, 504)
     return not isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
 
 

@@ -56,32 +56,47 @@ class Questions:
         await self.end()
 
 
+_ARTICLE = re.compile(r"^[^\w]*(?:the|a|an)[ \t]+(?=[^\W_])")
+"""A leading one. What comes before a dot, a bracket or a line's end is a letter, as of a choice."""
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_MEANING = re.compile(
+    r"(?<=\d)[^\w\s](?=\d)"  # 3.14, 1/2, 10:30
+    r"|(?<![\w.])(?:-(?=\.?\d)|\.(?=\d))|(?<=(?<!\w)-)\.(?=\d)"  # -5, .5, -.5
+    r"|(?<=\w)(?:\+\+?|#)(?!\w)"  # C++, C#, A+
+)
+_MARKS = str.maketrans("", "", string.punctuation)
+
+
 def plain(text: str) -> str:
-    """For comparing: lower case, single spaces, no punctuation, no leading article."""
-    bare = text.lower().translate(str.maketrans("", "", string.punctuation))
-    return re.sub(r"^(?:the|a|an) ", "", " ".join(bare.split()))
+    """For comparing: lower case, single spaces, no leading article, and no punctuation but what
+    makes it another number or name."""
+    text = _ARTICLE.sub("", text.lower().replace("\u2212", "-"))
+    text = _THOUSANDS.sub("", text)
+    bare, end = "", 0
+    for kept in _MEANING.finditer(text):
+        bare += text[end : kept.start()].translate(_MARKS) + kept.group()
+        end = kept.end()
+    return " ".join((bare + text[end:].translate(_MARKS)).split())
 
 
 async def exact(answer: str, case: Case) -> tuple[float, str]:
     """The answer is the target, or one of them, but for case, punctuation and article."""
-    return float(plain(answer) in map(plain, _targets(case))), ""
+    return _any(case, answer, lambda words, target: words == target)
 
 
 async def begins(answer: str, case: Case) -> tuple[float, str]:
     """The answer's first words are the target, or one of them."""
-    words = f"{plain(answer)} "
-    return float(any(words.startswith(f"{plain(target)} ") for target in _targets(case))), ""
+    return _any(case, answer, lambda words, target: f"{words} ".startswith(f"{target} "))
 
 
 async def contains(answer: str, case: Case) -> tuple[float, str]:
     """The target, or one of them, stands somewhere in the answer as whole words."""
-    words = f" {plain(answer)} "
-    return float(any(f" {plain(target)} " in words for target in _targets(case))), ""
+    return _any(case, answer, lambda words, target: f" {target} " in f" {words} ")
 
 
 async def number(answer: str, case: Case) -> tuple[float, str]:
     """The last number in the answer is the target."""
-    numbers = re.findall(r"-?\d+(?:\.\d+)?", answer.replace(",", ""))
+    numbers = re.findall(r"(?<!\w)-?\d+(?:\.\d+)?|\d+(?:\.\d+)?", answer.replace(",", ""))
     return float(bool(numbers) and float(numbers[-1]) == float(case.target)), ""
 
 
@@ -96,3 +111,19 @@ SCORERS: dict[str, Score] = {
 def _targets(case: Case) -> list[str]:
     target = case.target
     return [str(one) for one in target] if isinstance(target, list) else [str(target)]
+
+
+def _any(case: Case, answer: str, fits: Callable[[str, str], bool]) -> tuple[float, str]:
+    """Whether the answer fits one of the targets; one that is of signs only, as it is written."""
+    words, signs = plain(answer), _signs(answer)
+    for target in _targets(case):
+        bare = plain(target)
+        if fits(words, bare) if bare else fits(signs, _signs(target)):
+            return 1.0, ""
+    return 0.0, ""
+
+
+def _signs(text: str) -> str:
+    """Single spaces, no quotation marks, no punctuation after what it ends."""
+    bare = re.sub("[`\"']", "", text)
+    return " ".join(re.sub(r"(?<=\S)[.,;:!?]+(?!\S)", "", bare).split())

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from liveweights.gate.findings import Aim, Measured, is_harmed
+from liveweights.gate.suites.clock import Clock, running
 from liveweights.gate.suites.journal import Journal, Pair
 from liveweights.gate.suites.model import Refused
 from liveweights.gate.suites.suite import (
@@ -169,13 +170,15 @@ def _choose(suite: Suite, plan: Plan) -> Sequence[Case]:
 
 
 async def attempt_case(suite: Suite, case: Case, model: Model, seed: int) -> Attempt:
-    """One attempt within the card's time. One that takes longer, or that the service refuses as
-    unfit, scores 0; any other failure is raised."""
-    began = time.monotonic()
+    """One attempt within the card's time, of which only what the attempt itself takes counts. One
+    that takes longer, or that the service refuses as unfit, scores 0; any other failure is
+    raised."""
     patience = asyncio.timeout(suite.card.seconds)
+    clock = Clock(patience)
     try:
         async with patience:
-            attempt = await suite.attempt(case, model, seed)
+            with running(clock):
+                attempt = await suite.attempt(case, model, seed)
     except TimeoutError:
         if not patience.expired():
             raise
@@ -191,7 +194,7 @@ async def attempt_case(suite: Suite, case: Case, model: Model, seed: int) -> Att
         score=attempt.score,
         answer=attempt.answer,
         detail=attempt.detail,
-        seconds=time.monotonic() - began,
+        seconds=clock.seconds,
     )
 
 

@@ -11,7 +11,7 @@ from liveweights.gate.sandbox import Limits, Sandbox
 from liveweights.gate.sandbox.session import Session, SessionLost, Terminal, archive, open_session
 from liveweights.gate.suites.harbor import Task, read_tasks
 from liveweights.gate.suites.model import Refused
-from liveweights.gate.suites.suite import Attempt, Card, Case, Message, Model
+from liveweights.gate.suites.suite import Attempt, Card, Case, Message, Model, SuiteError
 
 CARD = Card(
     name="terminal",
@@ -32,14 +32,16 @@ SHOWN = 1200
 LARGEST = 8 * 1024 * 1024
 """Bytes of the working folder that the tests may look at."""
 PROCESSES = 64
+NO_ROOM = 99
+"""Exit status where the tests could not be unpacked."""
 SYSTEM = (
     "You work in a Linux shell. Answer with one bash code block; it is run and you are shown its"
     " output. When the task is done, answer DONE."
 )
 BLOCK = re.compile(r"```(?:bash|sh|shell)?[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL)
 # Standard output is the reward alone: what the tests print goes elsewhere.
-VERIFY = """
-tar -x -C / --no-same-owner -f - || exit 1
+VERIFY = f"""
+tar -x -C / --no-same-owner -f - || exit {NO_ROOM}
 tar -x -C "$1" --no-same-owner -f /tmp/made.tar || exit 1
 bash /tests/test.sh >/logs/verifier/output.txt 2>&1 </dev/null
 cat /logs/verifier/reward.txt
@@ -60,9 +62,7 @@ class TerminalSuite:
 
     async def attempt(self, case: Case, model: Model, seed: int) -> Attempt:
         task = self.tasks[case.id]
-        limits = Limits(
-            seconds=task.agent_seconds, memory=task.memory, processes=PROCESSES, disk=task.disk
-        )
+        limits = limits_of(task, task.agent_seconds)
         messages: list[Message] = []
         try:
             async with open_session(
@@ -110,22 +110,30 @@ async def converse(
 
 
 async def verify(sandbox: Sandbox, task: Task, made: bytes) -> tuple[float, str]:
-    """Reward of a working folder, judged in a sandbox that the agent never was in."""
+    """Reward of a working folder, judged in a sandbox that the agent never was in. Raises
+    SuiteError where the tests do not fit in it."""
     outcome = await sandbox.run(
         ["bash", "-c", VERIFY, "bash", task.workdir],
         stdin=archive(task.tests | {"/tmp/made.tar": made}),
-        limits=Limits(
-            seconds=task.verifier_seconds,
-            memory=task.memory,
-            processes=PROCESSES,
-            disk=task.disk,
-        ),
+        limits=limits_of(task, task.verifier_seconds),
         writable=(task.workdir, "/tests", "/logs/verifier", "/tmp"),
     )
+    if outcome.code == NO_ROOM:
+        raise SuiteError(f"{task.name}: its tests cannot be put there: {outcome.fault('')}")
     try:
         return min(1.0, max(0.0, float(outcome.stdout))), ""
     except ValueError:
         return 0.0, f"the tests wrote no reward ({outcome.ended})"
+
+
+def limits_of(task: Task, seconds: float) -> Limits:
+    """Of a task's sandboxes; their disk holds at least what the tests may look at."""
+    return Limits(
+        seconds=seconds,
+        memory=task.memory,
+        processes=PROCESSES,
+        disk=max(task.disk, 2 * LARGEST),
+    )
 
 
 def open_terminal(sandbox: Sandbox, folder: Path = TASKS, card: Card = CARD) -> TerminalSuite:
