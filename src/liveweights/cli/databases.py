@@ -147,7 +147,10 @@ def create(
     """Make an empty database, or what a script makes of it, and print its URL."""
     if script is not None and not script.is_file():
         raise refuse(f"there is no file {script}")
-    text = script.read_text() if script else ""
+    try:
+        text = script.read_text(encoding="utf-8") if script else ""
+    except UnicodeDecodeError as error:
+        raise refuse(f"{script} is no UTF-8 text") from error
 
     async def work(databases: Databases) -> tuple[Database, Address]:
         made = await databases.create(name, script=text, ttl=ttl, size_mb=size_mb, idle=idle)
