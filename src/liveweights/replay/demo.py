@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import shlex
 import signal
 import time
 from collections.abc import Generator, Mapping
@@ -238,6 +239,6 @@ def _say_where(service: Service, options: DemoOptions, operator_key: str, displa
         f"  API      {service.url}/v1   (base_url of an OpenAI client; model {options.alias!r})\n"
         f"  console  {service.url}/   (any user name, password {operator_key})\n"
         f"  status   {service.url}/status   metrics {service.url}/metrics\n"
-        f"  commands liveweights status --home {options.folder}/home\n"
+        f"  commands {shlex.join(service.command('status'))}\n"
         f"Stop it with: kill {service.pid}"
     )
