@@ -43,18 +43,28 @@ test-fast: $(DEV) ## unit tests only
 test-slow: $(DEV) ## the tests that take minutes each
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
+# One whose making broke off still has its marker, and is made anew.
+.PHONY: $(patsubst %/.making,%,$(wildcard .venv-*/.making))
+start_making = rm -rf $@ && mkdir $@ && touch $@/.making
+
 .venv-vllm: ## an environment with vLLM (3.5 GB), for `engine.kind = "vllm"`
+	$(start_making)
 	$(PYTHON) -m venv $@
-	$@/bin/pip install --quiet --progress-bar on "$(VLLM)" || { rm -rf $@; exit 1; }
+	$@/bin/pip install --quiet --progress-bar on "$(VLLM)"
 	$@/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	rm $@/.making
 
 .venv-litellm: ## an environment with LiteLLM's proxy, a peer in bench/gateway.py and bench/bills.py
+	$(start_making)
 	$(PYTHON) -m venv $@
-	$@/bin/pip install --quiet --progress-bar on "$(LITELLM)" || { rm -rf $@; exit 1; }
+	$@/bin/pip install --quiet --progress-bar on "$(LITELLM)"
+	rm $@/.making
 
 .venv-openvino: ## an environment with OpenVINO GenAI, a peer in bench/engine.py
+	$(start_making)
 	$(PYTHON) -m venv $@
-	$@/bin/pip install --quiet --progress-bar on "$(OPENVINO)" || { rm -rf $@; exit 1; }
+	$@/bin/pip install --quiet --progress-bar on "$(OPENVINO)"
+	rm $@/.making
 
 test-vllm: $(DEV) .venv-vllm ## the engines' conformance suite and a turn of the circle on a real vLLM
 	LIVEWEIGHTS_VLLM_PYTHON=$(CURDIR)/.venv-vllm/bin/python \
@@ -65,8 +75,10 @@ test-openvino: $(DEV) ## OpenVINO, for `engine.kind = "openvino"`, and the engin
 	$(BIN)/python -m pytest tests/engines/openvino/test_engine.py -o timeout=3600 $(ARGS)
 
 .venv-timescale: ## Postgres with TimescaleDB's full edition, for the tests of its columnstore (needs Node.js)
-	mkdir -p $@ && cp tests/timescale/package.json tests/timescale/serve.js $@
-	npm install --silent --prefix $@ || { rm -rf $@; exit 1; }
+	$(start_making)
+	cp tests/timescale/package.json tests/timescale/serve.js $@
+	npm install --silent --prefix $@
+	rm $@/.making
 
 test-timescale: $(DEV) .venv-timescale ## closed days as columnstore, on a real TimescaleDB
 	node .venv-timescale/serve.js $(BIN)/python -m pytest tests/store/test_columnstore.py \

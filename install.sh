@@ -15,21 +15,36 @@ torch_index=${TORCH_INDEX:-https://download.pytorch.org/whl/cpu}
 uv=${UV-uv}
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-trap 'kill "${job:-}" 2>/dev/null; exit 130' INT TERM
+clock=
+trap '[ -z "$clock" ] || kill "$clock"; exit 130' INT
+trap '[ -z "$clock" ] || kill "$clock"; exit 143' TERM
 
+tick() { # tick WHAT BEGAN: seconds that pass
+    while :; do
+        printf '\r%s ... %s s' "$1" $(($(date +%s) - $2))
+        sleep 0.2
+    done
+}
+
+# The command is what runs in the foreground, so that Ctrl-C ends it, too, and SIGTERM waits for it.
 step() { # step WHAT COMMAND...: one line, with seconds that pass on a terminal
     what=$1
     shift
     began=$(date +%s)
     printf '%s ...' "$what"
-    "$@" >"$log" 2>&1 &
-    job=$!
-    while kill -0 "$job" 2>/dev/null; do
-        if [ -t 1 ]; then printf '\r%s ... %s s' "$what" $(($(date +%s) - began)); fi
-        sleep 0.2
-    done
-    if wait "$job"; then
-        if [ -t 1 ]; then printf '\r%s ...' "$what"; fi
+    if [ -t 1 ]; then
+        tick "$what" "$began" &
+        clock=$!
+    fi
+    code=0
+    "$@" >"$log" 2>&1 || code=$?
+    if [ -n "$clock" ]; then
+        kill "$clock"
+        wait "$clock" 2>/dev/null || :
+        clock=
+        printf '\r%s ...' "$what"
+    fi
+    if [ "$code" -eq 0 ]; then
         printf ' %s s\n' $(($(date +%s) - began))
     else
         printf ' failed\n' >&2

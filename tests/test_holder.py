@@ -24,7 +24,7 @@ def test_the_second_is_told_who_holds_it(tmp_path: Path) -> None:
         said = str(refused.value)
         assert f"{home} is in use by process {os.getpid()} on {socket.gethostname()}" in said
         assert first.since in said
-        assert "--home" in said
+        assert "say another folder" in said
     with hold_home(home) as again:
         assert again.home == first.home  # the home's own id stays
 

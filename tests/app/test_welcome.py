@@ -54,6 +54,9 @@ def test_keys_gateways_and_services_that_do_not_learn() -> None:
     text = welcome(keyed, Path("runs/home").resolve(), URL, ("api",))
     assert "a-key-of-24" not in text
     assert all("authorization: Bearer $KEY" in command for command in commands(text))
+    tenants = Config(api=ApiSettings(require_keys=True))  # whose keys are in the database
+    text = welcome(tenants, Path("runs/home").resolve(), URL, ("api",))
+    assert all("authorization: Bearer $KEY" in command for command in commands(text))
     assert "`liveweights up` learns as well" in text
     assert "--home" not in welcome(Config(), Path("runs/home").resolve(), URL, ("api", "worker"))
     gateway = Config(gateway=GatewaySettings(upstream="http://up:1"))

@@ -124,6 +124,17 @@ def test_a_month_that_cannot_be_closed_says_why(service: list[str], database_dsn
     assert "no month" in run("invoice", "default", "--month", "May", *service, code=2).output
 
 
+def test_nothing_is_frozen_whose_invoice_could_not_be_written(
+    service: list[str], database_dsn: str, tmp_path: Path
+) -> None:
+    charge(database_dsn)
+    month = ["invoice", "default", "--month", "2026-01", *service]
+    for output, told in ((tmp_path / "none" / "x.html", "no folder"), (tmp_path, "be written")):
+        words = [*month, "--format", "html", "--close", "--output", str(output)]
+        assert told in run(*words, code=2).output.replace("\n", "")
+    assert json.loads(run(*month, "--format", "json").stdout)["number"] is None
+
+
 def test_the_ledger_is_proved(service: list[str], database_dsn: str) -> None:
     charge(database_dsn)
     assert "0 differences" in run("ledger", "verify", *service).stdout

@@ -113,3 +113,11 @@ def test_rows_that_will_not_stay_are_named(
     assert found.exit_code == 0, found.output
     assert "2020-01-01" in found.stderr
     assert "days = 30" in found.stderr
+
+
+def test_what_a_check_finds_is_json_where_that_is_asked(tmp_path: Path) -> None:
+    words = ["import", lines_of(tmp_path, json.dumps(chat())), "--check"]
+    place = ["--alias", "support", "--home", str(tmp_path / "home")]
+    found = json.loads(runner.invoke(app, [*words, "--json", *place]).stdout)
+    assert (found["lines"], len(found["days"])) == (1, 1)
+    assert "is in order" in runner.invoke(app, [*words, *place]).stdout

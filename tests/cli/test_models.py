@@ -230,3 +230,11 @@ def test_without_a_command_they_are_listed(
     assert result.exit_code == 0, result.output
     assert "code" in result.stdout
     assert "Usage" not in result.stdout
+
+
+def test_alone_it_is_the_list_with_its_options(run) -> None:
+    assert run("--json").stdout == run("list", "--json").stdout
+    assert [line["name"] for line in json.loads(run("--json").stdout)] == ["code", "far"]
+    result = CliRunner().invoke(app, ["models", "--home", "elsewhere", "list"])
+    assert result.exit_code == 2
+    assert "`liveweights models list ...`" in result.output

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import subprocess
+import sys
+import time
 
 import psycopg
 import pytest
@@ -13,6 +16,9 @@ from typer.testing import CliRunner, Result
 import liveweights.cli.sql as module
 from liveweights.cli import app
 from liveweights.config import DATABASE_URL
+
+INTERRUPT = "\x03"
+MAIN = "from liveweights.cli import main; main()"
 
 
 @pytest.fixture
@@ -105,18 +111,15 @@ def test_the_prompt_goes_on_after_a_mistake(dsn: str, monkeypatch: pytest.Monkey
 
 
 def test_psql_is_opened_read_only(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = module.find_psql()
-    assert program is not None
-    assert os.access(program, os.X_OK)
     with psycopg.connect(dsn) as conn:
         before = conn.execute("select count(*) from rollups").fetchone()
     ran: list[tuple[list[str], dict[str, str]]] = []
 
-    def note(command: list[str], env: dict[str, str], check: bool) -> None:
+    def note(command: list[str], env: dict[str, str]) -> None:
         ran.append((command, env))
 
     with monkeypatch.context() as patch:
-        patch.setattr(module.subprocess, "run", note)
+        patch.setattr(module, "run_psql", note)
         assert run("sql").exit_code == 0
     ((command, env),) = ran
     deleting = subprocess.run(
@@ -129,3 +132,84 @@ def test_psql_is_opened_read_only(dsn: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert "read-only" in deleting.stderr
     with psycopg.connect(dsn) as conn:
         assert conn.execute("select count(*) from rollups").fetchone() == before
+
+
+class Terminal:
+    """``liveweights sql`` on a terminal of its own: what is typed reaches it as keys do."""
+
+    def __init__(self, dsn: str, code: str = "") -> None:
+        self._keys, end = pty.openpty()
+        take = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)"
+        self._process = subprocess.Popen(
+            [
+                sys.executable,
+                "-c",
+                f"{take}\n{code}\nfrom liveweights.cli import main; main()",
+                "sql",
+            ],
+            stdin=end,
+            stdout=end,
+            stderr=end,
+            env={**os.environ, DATABASE_URL: dsn, "TERM": "dumb", "PSQL_PAGER": ""},
+            start_new_session=True,
+        )
+        os.close(end)
+        self._said = ""
+
+    def type(self, keys: str) -> None:
+        os.write(self._keys, keys.encode())
+
+    def wait_for(self, words: str) -> None:
+        """Until it says that, after what was waited for before."""
+        while words not in self._said:
+            more = self._read()
+            assert more, self._said
+            self._said += more
+        self._said = self._said.partition(words)[2]
+
+    def close(self) -> tuple[int, str]:
+        """How it ended by itself, and what it said after what was waited for."""
+        try:
+            while more := self._read():
+                self._said += more
+            return self._process.wait(30), self._said
+        finally:
+            self._process.kill()
+            os.close(self._keys)
+
+    def _read(self) -> str:
+        try:
+            return os.read(self._keys, 4096).decode()
+        except OSError:  # nobody has the other end any more
+            return ""
+
+
+@pytest.mark.timeout(60)
+def test_interrupts_are_psqls(dsn: str) -> None:
+    asked = "select count(*) from pg_stat_activity where query like 'select pg_sleep%'"
+    terminal = Terminal(dsn)
+    for _ in range(3):
+        terminal.wait_for("=# ")
+        terminal.type("select pg_sleep(600);\n")
+        with psycopg.connect(dsn, autocommit=True) as conn:
+            while conn.execute(asked + " and state = 'active'").fetchone() != (1,):
+                time.sleep(0.05)
+        terminal.type(INTERRUPT)
+        terminal.wait_for("canceling statement due to user request")
+    terminal.type("select 'still ' || 'here';\n\\q\n")
+    code, said = terminal.close()
+    assert (code, "still here" in said) == (0, True), said
+
+
+@pytest.mark.timeout(60)
+def test_an_interrupt_at_the_prompt_forgets_the_statement(dsn: str) -> None:
+    terminal = Terminal(dsn, "from liveweights.cli import sql; sql.find_psql = lambda: None")
+    terminal.wait_for("liveweights> ")
+    terminal.type("selekt\n")
+    terminal.wait_for("... ")
+    time.sleep(0.5)  # readline overlooks a signal between its prompt and its wait
+    terminal.type(INTERRUPT)
+    terminal.wait_for("liveweights> ")
+    terminal.type("select 'still ' || 'here';\n\x04")
+    code, said = terminal.close()
+    assert (code, "still here" in said, "syntax error" in said) == (0, True, False), said

@@ -45,3 +45,16 @@ def test_a_changed_file_of_a_base_is_named(
     result = runner.invoke(app, command)
     assert result.exit_code == 1
     assert name in result.output or "no .safetensors" in result.output
+
+
+def test_where_there_is_nothing_nothing_is_said_to_be_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LIVEWEIGHTS_DATABASE_URL", raising=False)
+    settings = tmp_path / "settings.toml"
+    settings.write_text(f"signing.key = {str(tmp_path / 'key')!r}")
+    for command in ("verify", "sign"):
+        words = [command, "--home", str(tmp_path / "nowhere"), "--config", str(settings)]
+        result = runner.invoke(app, words)
+        assert result.exit_code == 2
+        assert f"no checkpoint in {tmp_path / 'nowhere'}" in result.output.replace("\n", "")

@@ -1,10 +1,14 @@
-"""What ``install.sh`` does with an environment that is there, as far as no package is needed."""
+"""What ``install.sh`` does with an environment that is there, as far as no package is needed; and
+what is left where the making of one is broken off."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -42,3 +46,57 @@ def test_an_environment_whose_making_broke_off_is_completed(tmp_path: Path) -> N
     pip = next(packages.glob("pip-*.dist-info")).stat().st_mtime_ns
     install(venv, tmp_path)
     assert next(packages.glob("pip-*.dist-info")).stat().st_mtime_ns == pip
+
+
+def write_program(file: Path, text: str) -> None:
+    file.write_text(f"#!/bin/sh\n{text}\n")
+    file.chmod(0o755)
+
+
+def wait_for(file: Path) -> int:
+    """The process that wrote its number there."""
+    while not (file.exists() and file.read_text().endswith("\n")):
+        time.sleep(0.05)
+    return int(file.read_text())
+
+
+@pytest.mark.timeout(120)
+def test_an_interrupt_ends_the_installer_too(tmp_path: Path) -> None:
+    """As a terminal sends it: to the whole group in its foreground."""
+    started = tmp_path / "started"
+    write_program(tmp_path / "uv", f'[ "$1" = --version ] || {{ echo $$ >{started}; sleep 600; }}')
+    process = subprocess.Popen(
+        ["sh", str(ROOT / "install.sh"), str(tmp_path / "venv")],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHON": sys.executable, "UV": str(tmp_path / "uv")},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    installer = wait_for(started)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(60) == 130
+    with pytest.raises(ProcessLookupError):
+        os.kill(installer, 0)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("target", [".venv-vllm", ".venv-litellm", ".venv-openvino"])
+def test_an_environment_of_make_that_broke_off_is_made_anew(tmp_path: Path, target: str) -> None:
+    """With a Python whose environments have a pip that waits, and then one that does not."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    started, pip = tmp_path / "started", tmp_path / "pip"
+    write_program(tmp_path / "python", f'mkdir -p "$3/bin" && cp {pip} "$3/bin/pip"')
+    command = ["make", "--quiet", f"PYTHON={tmp_path / 'python'}", target]
+    write_program(pip, f"echo $$ >{started}; exec sleep 600")
+    process = subprocess.Popen(command, cwd=tmp_path, start_new_session=True)
+    wait_for(started)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(60) != 0
+
+    write_program(pip, f"echo done >>{tmp_path / 'installed'}")
+    for _ in range(2):
+        subprocess.run(command, cwd=tmp_path, check=True)
+    steps = 2 if target == ".venv-vllm" else 1
+    assert (tmp_path / "installed").read_text() == "done\n" * steps
+    assert not (tmp_path / target / ".making").exists()

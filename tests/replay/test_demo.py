@@ -11,11 +11,10 @@ from tests.replay.test_proof import measurement
 from liveweights.replay.client import CycleStatus, RequestFailed, Status
 from liveweights.replay.corpus import Corpus, Split
 from liveweights.replay.course import Result, tell_proof
-from liveweights.replay.demo import Interrupts, _claim, why_failed
+from liveweights.replay.demo import Interrupts, why_failed
 from liveweights.replay.developer import Outcome
 from liveweights.replay.proof import Proof, prove
 from liveweights.replay.report import scorecard_of
-from liveweights.replay.service import ServiceFailed
 from liveweights.replay.settings import DemoOptions, Rewards
 from liveweights.replay.traffic import Tally
 
@@ -120,20 +119,3 @@ def test_handlers_are_as_before_afterwards() -> None:
         interrupts.ignore()
         os.kill(os.getpid(), signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) == before
-
-
-def test_a_pid_that_is_another_users_by_now_is_no_service_of_ours(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(pid: int, number: int) -> None:
-        assert (pid, number) == (4711, 0)
-        raise PermissionError
-
-    (tmp_path / "service.pid").write_text("4711")
-    (tmp_path / "home").mkdir()
-    monkeypatch.setattr(os, "kill", refuse)
-    _claim(tmp_path)
-    assert not (tmp_path / "home").exists()
-    monkeypatch.setattr(os, "kill", lambda *_: None)
-    with pytest.raises(ServiceFailed, match="4711"):
-        _claim(tmp_path)

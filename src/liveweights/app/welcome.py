@@ -22,7 +22,7 @@ def welcome(
     token of one for the console's first admin."""
     names = [model.alias for model in (*config.list_models(), *config.list_hosted())]
     place = "" if home == DEFAULT_HOME.resolve() else f" --home {shlex.quote(str(home))}"
-    key = ' -H "authorization: Bearer $KEY"' if config.api.keys else ""
+    key = ' -H "authorization: Bearer $KEY"' if config.api.asks_for_keys else ""
     gateway = bool(config.gateway.upstream)
     lines = [
         f"answering at {url}/v1"

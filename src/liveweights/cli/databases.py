@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -36,7 +35,7 @@ from liveweights.cli.context import (
     write,
 )
 from liveweights.cli.output import say, show, show_json, show_table
-from liveweights.store import binaries
+from liveweights.cli.psql import find_psql, run_psql
 from liveweights.store.account import AccountError
 from liveweights.store.database import Connection
 from liveweights.store.embedded import ServerError
@@ -148,7 +147,10 @@ def create(
     """Make an empty database, or what a script makes of it, and print its URL."""
     if script is not None and not script.is_file():
         raise refuse(f"there is no file {script}")
-    text = script.read_text() if script else ""
+    try:
+        text = script.read_text(encoding="utf-8") if script else ""
+    except UnicodeDecodeError as error:
+        raise refuse(f"{script} is no UTF-8 text") from error
 
     async def work(databases: Databases) -> tuple[Database, Address]:
         made = await databases.create(name, script=text, ttl=ttl, size_mb=size_mb, idle=idle)
@@ -263,11 +265,14 @@ def connect(
     as_json: Json = False,
 ) -> None:
     """Print the URL to connect with; a paused database is opened again."""
+    program = find_psql() if psql else None
+    if psql and program is None:
+        raise refuse("there is no psql, neither on PATH nor with the embedded server")
     address = _ask(
         home, config, owner, lambda databases: databases.connect(name, read_only=read_only)
     )
-    if psql:
-        raise typer.Exit(subprocess.call([str(binaries.find() / "psql"), address.url]))
+    if program is not None:
+        raise typer.Exit(run_psql([program, address.url]))
     if as_json:
         show_json(msgspec.to_builtins(address) | {"url": address.url})
     else:

@@ -70,7 +70,10 @@ def import_logs(
     reader = LogReader(name, whose, settings.api)
     days, count = _check(file, reader)
     if check:
-        say(f"{file} is in order")
+        if as_json:
+            show_json({"lines": count, "days": sorted(days)})
+        else:
+            say(f"{file} is in order")
         return
     kept = settings.record.days
     oldest = min(days, default=None)

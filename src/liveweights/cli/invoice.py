@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,7 +14,7 @@ from liveweights.cli.context import HOME, Home, Settings, change, query, read_co
 from liveweights.cli.output import say, show_csv, show_json, show_table
 from liveweights.meter.invoice import Invoice, Month
 from liveweights.meter.invoice_pages import COLUMNS, facts, page, shown, table, title
-from liveweights.meter.invoice_pdf import PdfUnavailable, write_pdf
+from liveweights.meter.invoice_pdf import PdfUnavailable, check_pdf, write_pdf
 from liveweights.meter.invoice_rows import (
     InvoiceError,
     close_invoice,
@@ -48,6 +49,8 @@ def invoice(
     billing = settings.billing
     if form == "pdf" and output is None:
         raise refuse("a PDF goes into a file: say --output FILE")
+    if output is not None:
+        _check_output(form, output)
     try:
         Month.parse(month, find_zone(billing.time_zone))
     except ValueError as error:
@@ -70,6 +73,19 @@ def invoice(
         _write(made, form, output)
     except (InvoiceError, PdfUnavailable) as error:
         raise refuse(str(error)) from error
+
+
+def _check_output(form: Form, output: Path) -> None:
+    """Before a month is frozen: ends the command where its invoice could not be written."""
+    try:
+        if form == "pdf":
+            check_pdf()
+    except PdfUnavailable as error:
+        raise refuse(str(error)) from error
+    if not output.parent.is_dir():
+        raise refuse(f"there is no folder {output.parent}")
+    if output.is_dir() or not os.access(output if output.exists() else output.parent, os.W_OK):
+        raise refuse(f"{output} cannot be written")
 
 
 def _write(made: Invoice, form: Form, output: Path | None) -> None:

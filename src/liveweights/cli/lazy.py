@@ -9,6 +9,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from liveweights.cli.edge import refuse_files
+
 
 class Commands(Mapping[str, Any]):
     """Names of commands to where they are, ``module:attribute``, a function or a ``Typer``."""
@@ -45,5 +47,9 @@ def lazy_group(places: Mapping[str, str]) -> type[TyperGroup]:
 
         def list_commands(self, ctx: Any) -> list[str]:
             return list(places)  # by their names alone
+
+        def invoke(self, ctx: Any) -> Any:
+            with refuse_files():
+                return super().invoke(ctx)
 
     return LazyGroup

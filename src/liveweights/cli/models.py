@@ -127,9 +127,14 @@ def join(line: Mapping[str, Any], model: Model | None) -> dict[str, Any]:
 
 
 @models.callback()
-def list_unless_told(context: typer.Context) -> None:
-    if context.invoked_subcommand is None:
-        list_models()
+def list_unless_told(
+    context: typer.Context, home: Home = HOME, config: Settings = None, as_json: Json = False
+) -> None:
+    told = context.invoked_subcommand
+    if told is None:
+        list_models(home, config, as_json)
+    elif (home, config, as_json) != (HOME, None, False):
+        raise refuse(f"options go behind the command: `liveweights models {told} ...`")
 
 
 @models.command("list")

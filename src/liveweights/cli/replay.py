@@ -19,12 +19,15 @@ from liveweights.cli.context import (
     find_model,
     find_url,
     read_config,
+    refuse,
 )
 from liveweights.cli.model import require_model
 from liveweights.cli.output import say, show_json
 from liveweights.config import Config
+from liveweights.holder import Held
 from liveweights.replay.client import Client
 from liveweights.replay.corpus import Corpus
+from liveweights.replay.folder import NotForDemo
 from liveweights.replay.measure import Measurement, choose, compare_measurements
 from liveweights.replay.measure import measure as run_measure
 from liveweights.replay.settings import DemoOptions, MeasureSettings, Rewards, TrafficSettings
@@ -58,7 +61,10 @@ def demo(
     ] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the service running.")] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Progress as lines.")] = False,
-    folder: Annotated[str, typer.Option(help="Where the run is kept.")] = "runs/demo",
+    folder: Annotated[
+        str,
+        typer.Option(help="Where the run is kept; the home of a demo before in it is deleted."),
+    ] = "runs/demo",
 ) -> None:
     """Watch a model get better from its users while it serves them.
 
@@ -81,7 +87,11 @@ def demo(
         # Short sessions: evidence is clustered by session, so many small ones say more.
         traffic=TrafficSettings(session_positions=5, window=560, rate=2.0, temperature=0.0),
     )
-    raise typer.Exit(run_demo(options))
+    try:
+        code = run_demo(options)
+    except (Held, NotForDemo) as error:
+        raise refuse(str(error)) from error
+    raise typer.Exit(code)
 
 
 @replay.command()

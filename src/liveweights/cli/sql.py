@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
-import shutil
-import subprocess
+import signal
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -16,7 +14,8 @@ from psycopg.conninfo import make_conninfo
 
 from liveweights.cli.context import HOME, Home, Json, Settings, query, read_config, refuse
 from liveweights.cli.output import say, show_csv, show_json, show_table
-from liveweights.store import binaries, results
+from liveweights.cli.psql import find_psql, run_psql
+from liveweights.store import results
 from liveweights.store.database import Connection
 from liveweights.store.results import Unreadable
 
@@ -82,22 +81,11 @@ def sql(
         if command is not None:
             await _print(conn, command, as_json, as_csv)
         elif program := find_psql():
-            await asyncio.to_thread(_psql, program, conn)
+            _psql(program, conn)  # in this thread: the loop has nothing else to do
         else:
             await _prompt(conn)
 
     query(read_config(config, home), home, run)
-
-
-def find_psql() -> str | None:
-    """The system's psql, else the one that came with the embedded server."""
-    if program := shutil.which("psql"):
-        return program
-    try:
-        ours = binaries.find() / "psql"
-    except binaries.NoBinaries:
-        return None
-    return str(ours) if os.access(ours, os.X_OK) else None
 
 
 def _psql(program: str, conn: Connection) -> None:
@@ -109,7 +97,7 @@ def _psql(program: str, conn: Connection) -> None:
     env = {**os.environ, "PGOPTIONS": "-c default_transaction_read_only=on"}
     if conn.info.password:
         env["PGPASSWORD"] = conn.info.password
-    subprocess.run([program, dsn], env=env, check=False)
+    run_psql([program, dsn], env)
 
 
 async def _print(conn: Connection, text: str, as_json: bool, as_csv: bool) -> None:
@@ -143,14 +131,19 @@ def tell_apart(columns: Sequence[str]) -> list[str]:
 
 
 async def _prompt(conn: Connection) -> None:
-    """Statements end with a semicolon; the end of input ends it."""
+    """Statements end with a semicolon; the end of input ends it. Ctrl-C forgets what was typed of
+    a statement, and ends it while one runs."""
     say("A statement ends with ;  `views;` lists the views. Ctrl-D ends.")
     text = ""
     while True:
         try:
-            text += await asyncio.to_thread(input, "... " if text else PROMPT) + "\n"
+            text += _ask("... " if text else PROMPT) + "\n"
         except EOFError:
             return
+        except KeyboardInterrupt:
+            text = ""
+            say(text)
+            continue
         statement, end, _ = text.strip().rpartition(";")
         if not end:
             continue
@@ -159,3 +152,13 @@ async def _prompt(conn: Connection) -> None:
             await _print(conn, statement, as_json=False, as_csv=False)
         except typer.Exit:
             continue  # it was told what is wrong
+
+
+def _ask(prompt: str) -> str:
+    """A line of input. Raises KeyboardInterrupt at once, which asyncio's handler would not, and
+    EOFError."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return input(prompt)
+    finally:
+        signal.signal(signal.SIGINT, former)

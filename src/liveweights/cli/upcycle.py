@@ -47,7 +47,7 @@ def upcycle(
         base = find(model, cache)
         asyncio.run(check_model(base, model, "torch", cache))
         made = make(base.folder, target, experts=experts, top_k=top_k, seed=seed)
-    except (ModelNotFound, ValueError) as error:
+    except (ModelNotFound, ValueError, OSError) as error:
         raise refuse(str(error)) from error
     if as_json:
         show_json(made)

@@ -61,13 +61,15 @@ def verify(ids: Ids = None, home: Home = HOME, config: Settings = None) -> None:
     """Check files against ids, and signatures where `signing` names a public key.
 
     Bases too: weights, configuration, tokenizer, template and generation config. What was changed
-    is named, and the command ends with status 1.
+    is named, and the command ends with status 1; with 2 where there is nothing to check.
     """
     settings = read_config(config, home)
     key = settings.signing.public_key
     public = Path(key).expanduser() if key else None
     bases = {base.id: (base, files) for base, files in _read_bases(settings, home)}
-    wanted = ids or [*bases, *Registry(home.resolve() / "checkpoints").checkpoints()]
+    wanted = ids or [*bases, *_list_stored(home)]
+    if not wanted:
+        raise _refuse_nothing(home)
     bad = 0
     for id_ in wanted:
         base, files = bases.get(id_, (None, None))
@@ -90,7 +92,10 @@ def sign(ids: Ids = None, home: Home = HOME, config: Settings = None) -> None:
     settings = read_config(config, home)
     if not settings.signing.key:
         raise refuse("[signing] names no key; `liveweights make-key` makes one")
-    for id_ in ids or Registry(home.resolve() / "checkpoints").checkpoints():
+    wanted = ids or _list_stored(home)
+    if not wanted:
+        raise _refuse_nothing(home)
+    for id_ in wanted:
         checkpoint = _load(home, id_)
         try:
             registry.verify(checkpoint)
@@ -110,6 +115,14 @@ def make_key(
         raise refuse(str(error)) from error
     for line in ("[signing]", f"key = {str(path)!r}", f"public_key = {str(public)!r}"):
         say(line)
+
+
+def _list_stored(home: Path) -> list[str]:
+    return Registry(home.resolve() / "checkpoints").checkpoints()
+
+
+def _refuse_nothing(home: Path) -> typer.Exit:
+    return refuse(f"there is no checkpoint in {home}: say the --home of a service")
 
 
 def _load(home: Path, id_: str) -> Checkpoint:

@@ -22,10 +22,15 @@ class PdfUnavailable(RuntimeError):
     """The library is not installed; the message says what to do."""
 
 
-def write_pdf(invoice: Invoice) -> bytes:
-    """The file's content. Raises PdfUnavailable."""
+def check_pdf() -> None:
+    """Raises PdfUnavailable."""
     if find_spec("fpdf") is None:
         raise PdfUnavailable("PDF files need an extra: pip install 'liveweights[billing]'")
+
+
+def write_pdf(invoice: Invoice) -> bytes:
+    """The file's content. Raises PdfUnavailable."""
+    check_pdf()
     from fpdf import FPDF
 
     pdf = FPDF(format="A4")

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
-import shutil
+import shlex
 import signal
 import time
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, Self
 
-from liveweights.file_modes import make_home
 from liveweights.replay import report
 from liveweights.replay.client import Client
 from liveweights.replay.course import Course, Result
 from liveweights.replay.display import Board, Display
+from liveweights.replay.folder import hold_folder, pid_file
 from liveweights.replay.plan import Plan, make_plan, service_settings
 from liveweights.replay.service import Service, ServiceFailed, free_port, write_config
 from liveweights.replay.settings import DemoOptions
@@ -80,62 +79,51 @@ def run_demo(options: DemoOptions) -> int:
 
     Writes ``scorecard.json``, ``accept_rate.png`` and ``service.log`` into ``options.folder``.
     The service is stopped whatever happens, unless ``options.keep`` is set and the demo came
-    to its end.
+    to its end. Raises NotForDemo and Held, see ``hold_folder``.
     """
     folder = Path(options.folder).absolute()
+    with Interrupts() as interrupts:
+        try:
+            with hold_folder(folder):
+                return _show(folder, options, interrupts)
+        except KeyboardInterrupt:
+            return INTERRUPTED
+
+
+def _show(folder: Path, options: DemoOptions, interrupts: Interrupts) -> int:
+    """As ``run_demo``, in a folder that is held."""
     board = Board(Tally())
     display = Display(board, options.plain)
     keep = False
     operator_key = secrets.token_urlsafe(24)
     service: Service | None = None
-    with Interrupts() as interrupts:
-        try:
-            _claim(folder)
-            with display:
-                plan = asyncio.run(_plan(display, board, interrupts))
-                with interrupts.whole():
-                    service = _start(folder, options, plan, operator_key)
-                result = asyncio.run(
-                    _run(
-                        service, options, plan, board=board, display=display, interrupts=interrupts
-                    )
-                )
+    try:
+        with display:
+            plan = asyncio.run(_plan(display, board, interrupts))
             with interrupts.whole():
-                failure = _close(result, options, board, display, folder=folder)
-            keep = options.keep
-            if failure:
-                display.say(failure, "bold red")
-            return 1 if failure else 0
-        except (KeyboardInterrupt, asyncio.CancelledError):
-            display.say("Interrupted: stopping the service.")
-            return INTERRUPTED
-        except (ServiceFailed, RuntimeError) as error:
-            display.say(str(error), "bold red")
-            return 1
-        finally:
-            interrupts.ignore()
-            if keep and service is not None and service.is_running:
-                _say_where(service, options, operator_key, display)
-            elif service is not None:
-                service.stop()
-                _pid_file(folder).unlink(missing_ok=True)
-
-
-def _claim(folder: Path) -> None:
-    """Make the folder ready for a new run. Raises ServiceFailed while an earlier one's service may
-    be running."""
-    make_home(folder)
-    # One that may not be asked is another user's, and therefore no service of ours.
-    with suppress(FileNotFoundError, ValueError, ProcessLookupError, PermissionError):
-        pid = int(_pid_file(folder).read_text())
-        os.kill(pid, 0)
-        raise ServiceFailed(
-            f"the service of an earlier demo may still be running: stop it with `kill {pid}`, "
-            f"or remove {_pid_file(folder)} if process {pid} is something else"
-        )
-    home = folder / "home"
-    if home.exists():
-        shutil.rmtree(home)
+                service = _start(folder, options, plan, operator_key)
+            result = asyncio.run(
+                _run(service, options, plan, board=board, display=display, interrupts=interrupts)
+            )
+        with interrupts.whole():
+            failure = _close(result, options, board, display, folder=folder)
+        keep = options.keep
+        if failure:
+            display.say(failure, "bold red")
+        return 1 if failure else 0
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        display.say("Interrupted: stopping the service.")
+        return INTERRUPTED
+    except (ServiceFailed, RuntimeError) as error:
+        display.say(str(error), "bold red")
+        return 1
+    finally:
+        interrupts.ignore()
+        if keep and service is not None and service.is_running:
+            _say_where(service, options, operator_key, display)
+        elif service is not None:
+            service.stop()
+            pid_file(folder).unlink(missing_ok=True)
 
 
 async def _plan(display: Display, board: Board, interrupts: Interrupts) -> Plan:
@@ -154,7 +142,7 @@ def _start(folder: Path, options: DemoOptions, plan: Plan, operator_key: str) ->
     write_config(config, settings)
     port = options.port or free_port()
     service = Service(folder / "home", config, port, folder / "service.log", model=options.model)
-    _pid_file(folder).write_text(str(service.pid))
+    pid_file(folder).write_text(str(service.pid))
     return service
 
 
@@ -165,10 +153,6 @@ def _merged(settings: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, A
         inner: Any = merged.get(key, {})
         merged[key] = _merged(inner, value) if isinstance(value, Mapping) else value
     return merged
-
-
-def _pid_file(folder: Path) -> Path:
-    return folder / "service.pid"
 
 
 async def _run(
@@ -255,6 +239,6 @@ def _say_where(service: Service, options: DemoOptions, operator_key: str, displa
         f"  API      {service.url}/v1   (base_url of an OpenAI client; model {options.alias!r})\n"
         f"  console  {service.url}/   (any user name, password {operator_key})\n"
         f"  status   {service.url}/status   metrics {service.url}/metrics\n"
-        f"  commands liveweights status --home {options.folder}/home\n"
+        f"  commands {shlex.join(service.command('status'))}\n"
         f"Stop it with: kill {service.pid}"
     )
