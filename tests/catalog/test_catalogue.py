@@ -12,6 +12,7 @@ from liveweights.catalog.card_files import FOLDER, CatalogueError
 from liveweights.catalog.catalogue import Catalogue
 from liveweights.catalog.price_library import bundled_prices
 from liveweights.catalog.prices import ListedPrice
+from liveweights.terms.facts import facts_of
 
 KNOWN = Catalogue()
 CARDS = list(KNOWN.cards.values())
@@ -106,6 +107,34 @@ def test_rules_follow_where_a_model_was_derived_from() -> None:
     assert [one.rule.every_model for one in KNOWN.rules_on(bonsai)] == sorted(
         one.rule.every_model for one in KNOWN.rules_on(bonsai)
     )
+
+
+def test_rules_are_also_about_a_base_that_has_no_card(tmp_path: Path) -> None:
+    known = with_files(
+        tmp_path,
+        mine="[[models]]\nhub_id = 'acme/support-7b'\nname = 'Support 7B'\nmaker = 'Acme'\n"
+        "country = 'DE'\nbase = 'Qwen/Qwen2.5-7B'\n"
+        "[[models]]\nhub_id = 'acme/next'\nname = 'Next'\nbase = 'acme/support-7b'\n",
+    )
+    for name in ("acme/support-7b", "acme/next"):
+        found = {one.rule.name: one.because for one in known.rules_on(known.find(name))}
+        assert found["No Adversarial AI Act (bill)"] == (
+            "country CN of Qwen/Qwen2.5-7B, which it was derived from"
+        )
+
+
+def test_rules_and_terms_know_the_same_origins() -> None:
+    for card in CARDS:
+        rules = {one.rule.name for one in KNOWN.rules_on(card)}
+        origins = facts_of(KNOWN, card).origins
+        for rule in KNOWN.rules:
+            matched = rule.every_model or any(
+                one.maker in rule.makers
+                or one.country in rule.countries
+                or one.licence in rule.licences
+                for one in origins
+            )
+            assert (rule.name in rules) == matched, (card.hub_id, rule.name)
 
 
 def test_a_home_s_file_overrides_a_member_and_says_so(tmp_path: Path) -> None:
