@@ -153,6 +153,26 @@ def test_a_home_s_file_overrides_a_member_and_says_so(tmp_path: Path) -> None:
     assert KNOWN.find(KIMI).context == 262_144
 
 
+def test_nothing_of_ours_vouches_for_what_a_home_says(tmp_path: Path) -> None:
+    known = with_files(
+        tmp_path,
+        mine="[[models]]\nhub_id = 'Qwen/Qwen3-8B'\nparameters_total = 1\nlayers = 3\n"
+        "licence = 'LicenseRef-Kimi-K3'\n"
+        "[[licences]]\nid = 'LicenseRef-Kimi-K3'\nduties = []\n",
+    )
+    ours, card = KNOWN.find("Qwen/Qwen3-8B"), known.find("Qwen/Qwen3-8B")
+    assert ours.licence_url
+    assert ours.sources.parameters
+    assert ours.sources.config
+    assert card.licence_url is None
+    assert (card.sources.parameters, card.sources.config, card.sources.licence) == (None,) * 3
+    assert card.sources.released == ours.sources.released
+    licence = known.licence(card)
+    assert licence is not None
+    assert KNOWN.licences[licence.id].verified != "unknown"
+    assert licence.verified == "unknown"
+
+
 def test_a_home_s_file_adds_a_model_with_its_licence(tmp_path: Path) -> None:
     known = with_files(
         tmp_path,
