@@ -10,6 +10,7 @@ import pytest
 
 from liveweights.catalog.card_files import FOLDER, CatalogueError
 from liveweights.catalog.catalogue import Catalogue
+from liveweights.catalog.library import Library
 from liveweights.catalog.price_library import bundled_prices
 from liveweights.catalog.prices import ListedPrice
 from liveweights.terms.facts import facts_of
@@ -274,7 +275,9 @@ def test_a_price_of_the_card_overrules_the_list(tmp_path: Path) -> None:
         mine=f"[[models]]\nhub_id = '{KIMI}'\n[[models.prices]]\nprovider = 'moonshotai'\n"
         "model = 'kimi-k2.5'\ninput = 0.1\noutput = 0.2\nsince = 2026-12-01\n",
     )
-    ours, *others = known.prices(known.find(KIMI), listed)
+    assert Library(tmp_path, datetime.date(2026, 11, 30)).prices == listed
+    now = Library(tmp_path, datetime.date(2026, 12, 1)).prices
+    ours, *others = known.prices(known.find(KIMI), now)
     assert ours == ListedPrice(
         provider="moonshotai",
         model="kimi-k2.5",
@@ -290,3 +293,12 @@ def test_a_card_is_found_by_what_a_provider_sells() -> None:
     one = sold.hosted[0]
     assert KNOWN.find_sold(one.provider.upper(), one.model.upper()) is not None
     assert KNOWN.find_sold(one.provider, "no-such-model") is None
+
+
+def test_a_card_is_found_by_what_it_says_that_it_costs(tmp_path: Path) -> None:
+    known = with_files(
+        tmp_path,
+        mine="[[models]]\nhub_id = 'a/b'\nname = 'b'\n[[models.prices]]\nprovider = 'P'\n"
+        "model = 'sold-so'\ninput = 1\n",
+    )
+    assert known.find_sold("p", "sold-so") is known.find("a/b")

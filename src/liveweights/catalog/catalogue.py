@@ -114,10 +114,10 @@ class Catalogue:
         return None if card.base is None else self._by_id.get(card.base.lower())
 
     def find_sold(self, provider: str, model: str) -> Card | None:
-        """The card of what a provider sells under that name."""
+        """The card of what a provider sells under that name, or that says what it costs there."""
         sold = (provider.lower(), model.lower())
         for card in self.cards.values():
-            if any((one.provider.lower(), one.model.lower()) == sold for one in card.hosted):
+            if sold in _sold(card):
                 return card
         return None
 
@@ -162,14 +162,10 @@ class Catalogue:
             yield without_card(card, self.cards.values())
 
     def prices(self, card: Card, listed: PriceList) -> tuple[ListedPrice, ...]:
-        """What it costs where it is hosted: by the card itself, else by the list."""
-        own = {(price.provider, price.model) for price in card.prices}
-        others = (
-            listed.find(one.provider, one.model)
-            for one in card.hosted
-            if (one.provider, one.model) not in own
-        )
-        return (*card.prices, *(price for price in others if price is not None))
+        """What it costs where it is hosted, or where the card itself says what it costs, by a list
+        that is overruled by what cards say."""
+        found = (listed.find(provider, model) for provider, model in _sold(card))
+        return tuple(price for price in found if price is not None)
 
     def products_on(self, card: Card) -> list[Product]:
         """Products that build on it, or on the checkpoint that it was derived from."""
@@ -233,6 +229,13 @@ class Catalogue:
     def _list(self, kind: str, type_: type[T]) -> tuple[T, ...]:
         lists, faults = self._lists(kind)
         return _checked(build_list(kind, lists, type_, faults), faults)
+
+
+def _sold(card: Card) -> dict[tuple[str, str], None]:
+    """Providers and models that are the card's, lower case, each once and in order."""
+    return dict.fromkeys(
+        (one.provider.lower(), one.model.lower()) for one in (*card.prices, *card.hosted)
+    )
 
 
 def _because(rule: OriginRule, one: Ancestor) -> str | None:
