@@ -20,14 +20,15 @@ from liveweights.scoreboard.results import (
 from liveweights.store.database import Connection
 
 _CONDITIONS = Conditions.__struct_fields__
-_NAMES = ("model", "checkpoint", "runner", "hardware", *_CONDITIONS)
+_NAMES = ("model", "checkpoint", "hardware", *_CONDITIONS)
+BEGUN = "exists (select from score_results where run = score_runs.id)"
 OPEN = f"""
 insert into score_runs ({", ".join(_NAMES)}, currency)
 values ({", ".join(f"%({name})s" for name in _NAMES)}, %(currency)s)
 on conflict (source, suite, version, content, harness, samples, cases, seconds, temperature,
-    max_tokens, seed, repeat, model, checkpoint)
-do update set hardware = excluded.hardware
-returning id
+    max_tokens, seed, repeat, runner, model, checkpoint)
+do update set hardware = case when {BEGUN} then score_runs.hardware else excluded.hardware end
+returning id, hardware, (select count(*) from score_results where run = score_runs.id)
 """.encode()
 KEEP = """
 insert into score_results (run, case_id, sample, case_group, score, seconds, prompt_tokens,
@@ -46,7 +47,7 @@ STANDING = """
 with whole as (
     select r.id, r.suite, r.model, r.checkpoint,
         (r.version, r.content, r.harness, r.samples, r.cases, r.seconds, r.temperature,
-        r.max_tokens, r.seed)::text as conditions, avg(s.score) as score
+        r.max_tokens, r.seed, r.runner)::text as conditions, avg(s.score) as score
     from score_runs r join score_results s on s.run = r.id
     where r.source = %(own)s and r.repeat = 0 and r.model = any(%(models)s)
         and (r.model <> all(%(local)s) or (r.model, r.checkpoint) in (
@@ -66,18 +67,25 @@ order by suite, model
 
 
 async def open_run(conn: Connection, run: Run, currency: str | None = None) -> int:
-    """The id of a run; one under the same conditions is gone on with."""
+    """The id of a run; one under the same conditions is gone on with. Raises ScoreboardError where
+    a part of that was answered by other hardware: their seconds would be told as one's."""
     values = {
         "model": run.model,
         "checkpoint": run.checkpoint,
-        "runner": run.runner,
         "hardware": run.hardware,
         "currency": currency,
         **msgspec.structs.asdict(run.conditions),
     }
     row = await (await conn.execute(OPEN, values)).fetchone()
     assert row is not None
-    return row[0]
+    id_, hardware, count = row
+    if count < run.conditions.cases * run.conditions.samples and hardware != run.hardware:
+        raise ScoreboardError(
+            f"run {id_} of {run.model} on {run.conditions.suite} was begun on {hardware}, and what"
+            f" answers now is {run.hardware}: go on there, or say --hardware where it is the same."
+            f" `liveweights scoreboard remove {id_}` begins it anew"
+        )
+    return id_
 
 
 async def keep_results(conn: Connection, run: int, results: Iterable[Result]) -> None:
