@@ -83,6 +83,25 @@ def test_a_run_goes_on_only_where_it_began(database_dsn: str) -> None:
     asyncio.run(scene())
 
 
+def test_a_run_goes_on_only_in_the_currency_in_which_it_began(database_dsn: str) -> None:
+    async def scene() -> None:
+        async with await psycopg.AsyncConnection.connect(database_dsn) as conn:
+            number = await open_run(conn, run(), "EUR")
+            assert await open_run(conn, run(), "USD") == number  # of which nothing was asked yet
+            listed = results([1.0] * 4, nanos=7)
+            await keep_results(conn, number, listed[:2])
+            with pytest.raises(ScoreboardError, match=f"run {number} .* prices in USD.* EUR now"):
+                await open_run(conn, run(), "EUR")
+            assert await open_run(conn, run(), "USD") == number
+            assert await open_run(conn, run(), None) == number  # what it costs is not known then
+            await keep_results(conn, number, listed)
+            assert await open_run(conn, run(), "EUR") == number  # of which nothing is left
+            (one,) = await read_scored(conn)
+            assert one.currency == "USD"
+
+    asyncio.run(scene())
+
+
 def test_a_run_of_refusals_is_no_score(database_dsn: str) -> None:
     async def scene() -> None:
         async with await psycopg.AsyncConnection.connect(database_dsn) as conn:

@@ -27,8 +27,10 @@ insert into score_runs ({", ".join(_NAMES)}, currency)
 values ({", ".join(f"%({name})s" for name in _NAMES)}, %(currency)s)
 on conflict (source, suite, version, content, harness, samples, cases, seconds, temperature,
     max_tokens, seed, repeat, runner, model, checkpoint)
-do update set hardware = case when {BEGUN} then score_runs.hardware else excluded.hardware end
-returning id, hardware, (select count(*) from score_results where run = score_runs.id)
+do update set
+    hardware = case when {BEGUN} then score_runs.hardware else excluded.hardware end,
+    currency = case when {BEGUN} then score_runs.currency else excluded.currency end
+returning id, hardware, currency, (select count(*) from score_results where run = score_runs.id)
 """.encode()
 KEEP = """
 insert into score_results (run, case_id, sample, case_group, score, seconds, prompt_tokens,
@@ -68,7 +70,8 @@ order by suite, model
 
 async def open_run(conn: Connection, run: Run, currency: str | None = None) -> int:
     """The id of a run; one under the same conditions is gone on with. Raises ScoreboardError where
-    a part of that was answered by other hardware: their seconds would be told as one's."""
+    a part of that was answered by other hardware, or has a price in another ``currency``: seconds
+    and prices of both would be told as one's."""
     values = {
         "model": run.model,
         "checkpoint": run.checkpoint,
@@ -78,12 +81,20 @@ async def open_run(conn: Connection, run: Run, currency: str | None = None) -> i
     }
     row = await (await conn.execute(OPEN, values)).fetchone()
     assert row is not None
-    id_, hardware, count = row
-    if count < run.conditions.cases * run.conditions.samples and hardware != run.hardware:
+    id_, hardware, before, count = row
+    if count >= run.conditions.cases * run.conditions.samples:
+        return id_
+    which = f"run {id_} of {run.model} on {run.conditions.suite} was begun"
+    anew = f"`liveweights scoreboard remove {id_}` begins it anew"
+    if hardware != run.hardware:
         raise ScoreboardError(
-            f"run {id_} of {run.model} on {run.conditions.suite} was begun on {hardware}, and what"
-            f" answers now is {run.hardware}: go on there, or say --hardware where it is the same."
-            f" `liveweights scoreboard remove {id_}` begins it anew"
+            f"{which} on {hardware}, and what answers now is {run.hardware}: go on there, or say"
+            f" --hardware where it is the same. {anew}"
+        )
+    if before and currency and before != currency:
+        raise ScoreboardError(
+            f"{which} at prices in {before}, and they are in {currency} now: what a solved task"
+            f" costs is in one currency only. Set [prices] of the model in {before}. {anew}"
         )
     return id_
 
