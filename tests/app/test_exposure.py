@@ -17,6 +17,8 @@ from tests.record.rows import make_feedback, make_generation
 from liveweights.adoption.own import Week
 from liveweights.app.adoption import read_weeks
 from liveweights.app.exposure import read_exposure
+from liveweights.catalog.card_files import FOLDER
+from liveweights.catalog.prices import FILE, ListedPrice, PriceList, Provider, encode_prices
 from liveweights.config import Config
 from liveweights.exposure.report import Exposure
 from liveweights.exposure.without import parse_without
@@ -150,6 +152,27 @@ def test_a_model_is_compared_by_what_was_said_of_it_and_not_of_the_base_before(
     (code,) = (one for one in loss.substitutes if one.name == "code")
     assert code.accepted is not None
     assert code.accepted.value == 1.0  # all of 3 on the new base, none of 5 on that of `far`
+
+
+def test_what_a_model_costs_is_what_a_card_of_the_home_says(switched: str, tmp_path: Path) -> None:
+    price = ListedPrice(provider="far", model="openai/gpt-oss-20b", input=1e6, output=1e6)
+    seller = Provider(name="Far", address="https://api.example", prices={price.model: price})
+    folder = tmp_path / FOLDER
+    folder.mkdir()
+    (folder / FILE).write_bytes(encode_prices(PriceList(version="v", providers={"far": seller})))
+
+    def cost() -> float:
+        (loss,) = expose(switched, tmp_path, "upstream=api.example").losses
+        before = loss.substitutes[0].cost.before
+        assert before is not None
+        return before
+
+    listed = cost()
+    (folder / "own.toml").write_text(
+        "[[models]]\nhub_id = 'openai/gpt-oss-20b'\n[[models.prices]]\nprovider = 'far'\n"
+        f"model = '{price.model}'\ninput = 500_000\noutput = 500_000\nsince = 2026-01-01\n"
+    )
+    assert cost() == pytest.approx(listed / 2)
 
 
 def test_weeks_before_a_switch_stay_as_they_were(switched: str, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,39 @@ def test_it_is_said_whom_an_answer_teaches(tmp_path: Path) -> None:
     assert teaches == {"code": ("code",), "still": (), "big": ("code",)}
     assert known["code"].candidate.learns
     assert not known["big"].candidate.learns
+
+
+def test_a_price_of_the_homes_cards_overrules_the_list(tmp_path: Path) -> None:
+    card = """
+[[models]]
+hub_id = "moonshotai/{}"
+[[models.prices]]
+provider = "moonshotai"
+model = "{}"
+input = {}
+output = 0.4
+since = {}
+"""
+    cards = (
+        card.format("Kimi-K2.5", "kimi-k2.5", 0.1, date(2020, 1, 1)),
+        # Of what the list lacks, and of what begins only later.
+        card.format("Kimi-K3.1-Pro", "kimi-k3.1-pro", 0.2, date(2020, 1, 1)),
+        card.format("Kimi-K2.6", "kimi-k2.6", 0.3, date.max),
+    )
+    (tmp_path / FOLDER).mkdir()
+    (tmp_path / FOLDER / "own.toml").write_text("".join(cards))
+    models = {
+        name: {"upstream": FAR, "upstream_model": f"kimi-{name}"}
+        for name in ("k2.5", "k3.1-pro", "k2.6")
+    }
+    known = read(tmp_path, **models)
+    assert {name: one.candidate.input for name, one in known.items()} == {
+        "k2.5": 0.1,
+        "k3.1-pro": 0.2,
+        "k2.6": None,
+    }
+    assert [one.listed and one.listed.input for one in known.values()] == [0.1, 0.2, None]
+    assert known["k3.1-pro"].profile.base == "moonshotai/Kimi-K3.1-Pro"
 
 
 def test_the_settings_own_price_counts_first(tmp_path: Path) -> None:

@@ -119,8 +119,9 @@ def test_what_suites_say_is_what_routes_go_by(database_dsn: str, known: dict[str
                 "insert into aliases (name, live) values ('code', 'base@000000000000')"
             )
             await conn.execute(
-                "insert into cycles (alias, state, incumbent, settings, outcome, ended_at, verdict)"
-                " values ('code', 'ended', 'base@000000000000', '{}', 'promoted', now(), %s)",
+                "insert into cycles (alias, state, incumbent, candidate, settings, outcome,"
+                " ended_at, verdict) values ('code', 'ended', 'base@000000000000',"
+                " 'base@000000000000', '{}', 'promoted', now(), %s)",
                 (msgspec.json.encode(VERDICT).decode(),),
             )
         terms = make_terms(CONFIG, known)

@@ -30,7 +30,7 @@ def make_origin(name: str) -> Origin:
         by="name",
         licence=CATALOGUE.licence(card),
         duties=CATALOGUE.duties(card),
-        ancestors=tuple(CATALOGUE.lineage(card)),
+        ancestors=tuple(CATALOGUE.ancestry(card)),
     )
 
 

@@ -15,6 +15,11 @@ maker = "Acme"
 country = "DE"
 base = "Qwen/Qwen3-8B"
 weights = ["{"a" * 64}", "{"b" * 64}"]
+
+[[models]]
+hub_id = "acme/plain-7b"
+name = "Plain 7B"
+base = "Qwen/Qwen2.5-7B"
 """
 
 
@@ -30,8 +35,18 @@ def test_files_of_weights_show_whose_a_base_is_whatever_it_is_called(known: Cata
     origin = find_origin(known, files, ["moonshotai/Kimi-K2.5"])
     assert origin is not None
     assert (origin.card.hub_id, origin.by) == ("acme/support-7b", "weights")
-    assert [card.hub_id for card in origin.ancestors] == ["Qwen/Qwen3-8B"]
+    assert [one.hub_id for one in origin.ancestors] == [
+        "Qwen/Qwen3-8B",
+        "Qwen/Qwen3-8B-Base",
+    ]
     assert origin.licence is None
+
+
+def test_a_base_that_has_no_card_is_an_ancestor(known: Catalogue) -> None:
+    origin = find_origin(known, {}, ["acme/plain-7b"])
+    assert origin is not None
+    (base,) = origin.ancestors
+    assert (base.hub_id, base.maker, base.country) == ("Qwen/Qwen2.5-7B", "Alibaba (Qwen)", "CN")
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ TABLES = st.fixed_dictionaries(
     optional={
         "context": st.integers(1, 9),
         "licence": st.sampled_from(["MIT", "X"]),
+        "licence_url": st.text(),
+        "hidden": st.integers(1, 9),
         "layers": st.integers(1, 9),
         "architecture": st.dictionaries(st.sampled_from(["model_type", "class"]), st.text()),
         "sources": st.dictionaries(st.sampled_from(["context", "licence", "config"]), st.text()),
@@ -55,11 +57,24 @@ def test_the_last_file_that_gives_a_member_decides(files: list) -> None:  # type
 def test_a_fact_keeps_no_source_but_its_own(files: list) -> None:  # type: ignore[type-arg]
     for key, entry in lay(files).items():
         tables = [t for one in files for t in one if t["hub_id"].lower() == key]
-        for member in ("context", "licence"):
-            source = entry.table.get("sources", {}).get(member)
-            decides = max((n for n, t in enumerate(tables) if member in t), default=0)
-            later = [t["sources"] for t in tables[decides:] if member in t.get("sources", {})]
-            assert source == (later[-1][member] if later else None)
+        for members, name in (
+            ({"context"}, "context"),
+            ({"licence"}, "licence"),
+            ({"layers", "hidden"}, "config"),
+        ):
+            source = entry.table.get("sources", {}).get(name)
+            decides = max((n for n, t in enumerate(tables) if members & t.keys()), default=0)
+            later = [t["sources"] for t in tables[decides:] if name in t.get("sources", {})]
+            assert source == (later[-1][name] if later else None)
+
+
+@given(FILES)
+def test_the_address_of_a_licence_is_of_that_licence(files: list) -> None:  # type: ignore[type-arg]
+    for key, entry in lay(files).items():
+        tables = [t for one in files for t in one if t["hub_id"].lower() == key]
+        decides = max((n for n, t in enumerate(tables) if "licence" in t), default=0)
+        later = [t["licence_url"] for t in tables[decides:] if "licence_url" in t]
+        assert entry.table.get("licence_url") == (later[-1] if later else None)
 
 
 @given(FILES)

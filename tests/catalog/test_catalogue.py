@@ -10,8 +10,10 @@ import pytest
 
 from liveweights.catalog.card_files import FOLDER, CatalogueError
 from liveweights.catalog.catalogue import Catalogue
+from liveweights.catalog.library import Library
 from liveweights.catalog.price_library import bundled_prices
 from liveweights.catalog.prices import ListedPrice
+from liveweights.terms.facts import facts_of
 
 KNOWN = Catalogue()
 CARDS = list(KNOWN.cards.values())
@@ -108,6 +110,34 @@ def test_rules_follow_where_a_model_was_derived_from() -> None:
     )
 
 
+def test_rules_are_also_about_a_base_that_has_no_card(tmp_path: Path) -> None:
+    known = with_files(
+        tmp_path,
+        mine="[[models]]\nhub_id = 'acme/support-7b'\nname = 'Support 7B'\nmaker = 'Acme'\n"
+        "country = 'DE'\nbase = 'Qwen/Qwen2.5-7B'\n"
+        "[[models]]\nhub_id = 'acme/next'\nname = 'Next'\nbase = 'acme/support-7b'\n",
+    )
+    for name in ("acme/support-7b", "acme/next"):
+        found = {one.rule.name: one.because for one in known.rules_on(known.find(name))}
+        assert found["No Adversarial AI Act (bill)"] == (
+            "country CN of Qwen/Qwen2.5-7B, which it was derived from"
+        )
+
+
+def test_rules_and_terms_know_the_same_origins() -> None:
+    for card in CARDS:
+        rules = {one.rule.name for one in KNOWN.rules_on(card)}
+        origins = facts_of(KNOWN, card).origins
+        for rule in KNOWN.rules:
+            matched = rule.every_model or any(
+                one.maker in rule.makers
+                or one.country in rule.countries
+                or one.licence in rule.licences
+                for one in origins
+            )
+            assert (rule.name in rules) == matched, (card.hub_id, rule.name)
+
+
 def test_a_home_s_file_overrides_a_member_and_says_so(tmp_path: Path) -> None:
     known = with_files(
         tmp_path,
@@ -122,6 +152,26 @@ def test_a_home_s_file_overrides_a_member_and_says_so(tmp_path: Path) -> None:
     assert known.overrides(card)["context"].name == "mine.toml"
     assert not known.is_own(card)
     assert KNOWN.find(KIMI).context == 262_144
+
+
+def test_nothing_of_ours_vouches_for_what_a_home_says(tmp_path: Path) -> None:
+    known = with_files(
+        tmp_path,
+        mine="[[models]]\nhub_id = 'Qwen/Qwen3-8B'\nparameters_total = 1\nlayers = 3\n"
+        "licence = 'LicenseRef-Kimi-K3'\n"
+        "[[licences]]\nid = 'LicenseRef-Kimi-K3'\nduties = []\n",
+    )
+    ours, card = KNOWN.find("Qwen/Qwen3-8B"), known.find("Qwen/Qwen3-8B")
+    assert ours.licence_url
+    assert ours.sources.parameters
+    assert ours.sources.config
+    assert card.licence_url is None
+    assert (card.sources.parameters, card.sources.config, card.sources.licence) == (None,) * 3
+    assert card.sources.released == ours.sources.released
+    licence = known.licence(card)
+    assert licence is not None
+    assert KNOWN.licences[licence.id].verified != "unknown"
+    assert licence.verified == "unknown"
 
 
 def test_a_home_s_file_adds_a_model_with_its_licence(tmp_path: Path) -> None:
@@ -225,7 +275,9 @@ def test_a_price_of_the_card_overrules_the_list(tmp_path: Path) -> None:
         mine=f"[[models]]\nhub_id = '{KIMI}'\n[[models.prices]]\nprovider = 'moonshotai'\n"
         "model = 'kimi-k2.5'\ninput = 0.1\noutput = 0.2\nsince = 2026-12-01\n",
     )
-    ours, *others = known.prices(known.find(KIMI), listed)
+    assert Library(tmp_path, datetime.date(2026, 11, 30)).prices == listed
+    now = Library(tmp_path, datetime.date(2026, 12, 1)).prices
+    ours, *others = known.prices(known.find(KIMI), now)
     assert ours == ListedPrice(
         provider="moonshotai",
         model="kimi-k2.5",
@@ -241,3 +293,12 @@ def test_a_card_is_found_by_what_a_provider_sells() -> None:
     one = sold.hosted[0]
     assert KNOWN.find_sold(one.provider.upper(), one.model.upper()) is not None
     assert KNOWN.find_sold(one.provider, "no-such-model") is None
+
+
+def test_a_card_is_found_by_what_it_says_that_it_costs(tmp_path: Path) -> None:
+    known = with_files(
+        tmp_path,
+        mine="[[models]]\nhub_id = 'a/b'\nname = 'b'\n[[models.prices]]\nprovider = 'P'\n"
+        "model = 'sold-so'\ninput = 1\n",
+    )
+    assert known.find_sold("p", "sold-so") is known.find("a/b")

@@ -25,5 +25,6 @@ def test_it_is_read_once_until_a_file_changes(tmp_path: Path) -> None:
     (folder / ".#own.toml").symlink_to("me@host.123:456")
     (folder / "gone.toml").symlink_to("nothing")
     assert open_library(tmp_path, DAY) is later
+    (folder / "gone.toml").unlink()
     (folder / FILE).write_bytes(encode_prices(PriceList(version="number two", providers={})))
     assert open_library(tmp_path, DAY).prices.version == "number two"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,31 @@ def test_a_list_is_kept_as_it_was(prices: list[ListedPrice]) -> None:
         file = Path(folder) / "prices.json"
         file.write_bytes(encode_prices(listed))
         assert read_prices(file) == listed
+
+
+@given(st.lists(PRICES, max_size=4), st.lists(PRICES, max_size=4), st.dates())
+def test_an_own_price_overrules_the_list_from_when_it_began(
+    theirs: list[ListedPrice], own: list[ListedPrice], day: date
+) -> None:
+    listed = make_list(*{price.model.lower(): price for price in theirs}.values())
+    both = listed.overruled(own, day)
+    for price in (*theirs, *own):
+        began = [
+            (one.since or date.min, number)
+            for number, one in enumerate(own)
+            if one.model.lower() == price.model.lower() and (one.since or date.min) <= day
+        ]
+        expected = own[max(began)[1]] if began else listed.find("seller", price.model)
+        assert both.find("seller", price.model) == expected
+        assert both.find_by_address("https://api.seller.com/v1", price.model) == expected
+
+
+def test_a_seller_that_the_list_lacks_has_no_address() -> None:
+    price = ListedPrice(provider="Acme", model="kimi", input=0.4)
+    both = make_list().overruled([price], date(2026, 11, 30))
+    assert both.find("acme", "Kimi") == price
+    assert both.find_by_address("", "kimi") is None
+    assert both.find_by_address("https://acme.example", "kimi") is None
 
 
 def test_a_damaged_list_is_named(tmp_path: Path) -> None:

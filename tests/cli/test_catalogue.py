@@ -27,7 +27,7 @@ provider = "acme"
 model = "kimi"
 input = 0.4
 output = 2.5
-since = 2026-12-01
+since = 2026-11-01
 
 [[models]]
 hub_id = "acme/ours-7b"
@@ -136,7 +136,7 @@ def test_overrides_are_shown_as_such(mine: Path) -> None:
     (price,) = (line for line in page if "acme kimi" in line)
     assert price.endswith(
         "acme kimi: in 0.4, cached unknown, out 2.5 USD per million tokens "
-        "(the card, since 2026-12-01)"
+        "(the card, since 2026-11-01)"
     )
     assert any("moonshotai kimi-k2.5" in line for line in page)
     listed = run(mine, "list", "--maker", "moonshot")

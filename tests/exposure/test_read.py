@@ -14,7 +14,7 @@ import pytest
 from psycopg.types.json import Jsonb
 from tests.record.rows import make_feedback, make_generation
 
-from liveweights.exposure.facts import Learnt
+from liveweights.exposure.facts import Learnt, Traffic
 from liveweights.exposure.read import (
     count_reactions,
     read_figures,
@@ -24,6 +24,7 @@ from liveweights.exposure.read import (
 )
 from liveweights.exposure.revenue import in_units
 from liveweights.exposure.shares import list_shares
+from liveweights.insight.window import make_window
 from liveweights.meter.ledger import Ledger
 from liveweights.meter.price_rows import add_price
 from liveweights.meter.prices import Price, price_from
@@ -159,6 +160,44 @@ def test_figures_are_those_of_an_independent_count(database_dsn: str) -> None:
     chinese = [one for one in month if one.alias in ("code", "chat", "big", "far")]
     assert shares["CN"].answer_share == pytest.approx(len(chinese) / len(month))
     assert shares["CN"].revenue_share == {"EUR": 1.0, "USD": 1.0}
+
+
+def test_windows_that_adjoin_have_each_answer_and_its_revenue_once(database_dsn: str) -> None:
+    """Whatever the hour at which they are asked about."""
+    generations = draw_month()[0]
+    now = UNTIL + timedelta(days=2, hours=17, minutes=1)
+
+    async def go() -> list[tuple[Traffic, ...]]:
+        pool = await open_pool(database_dsn)
+        async with pool.connection() as conn:
+            for alias, price in PRICES.items():
+                row = price_from(price, alias, SINCE - timedelta(days=9), "operator")
+                await add_price(conn, row, lead=timedelta(days=-9999))
+        async with Writer(pool, linger=0.0, charge=Ledger()) as writer:
+            for generation in generations:
+                await writer.add_generation(generation)
+        windows = [
+            make_window("60d", "20d", "1d", now=now),
+            make_window("20d", "now", "1d", now=now),
+        ]
+        async with pool.connection() as conn:
+            read = [await read_traffic(conn, one.since, one.until) for one in windows]
+        await pool.close()
+        return read
+
+    former, latter = asyncio.run(go())
+    assert former
+    assert latter
+    edge = (now - timedelta(days=20)).date()
+    for read, own in (
+        (former, [one for one in generations if one.created_at.date() < edge]),
+        (latter, [one for one in generations if one.created_at.date() >= edge]),
+    ):
+        assert sum(one.answers for one in read) == len(own)
+        revenue = Counter[str]()
+        for one in read:
+            revenue.update(one.revenue)
+        assert revenue == earn(own)
 
 
 def test_it_is_said_on_how_many_days_users_were_counted(database_dsn: str) -> None:

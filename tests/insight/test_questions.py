@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 from tests.record.rows import make_feedback, make_generation
 from tests.record.test_window import ask, record
 
@@ -363,3 +364,30 @@ def test_how_each_model_stands(database_dsn: str) -> None:
         None,
         None,
     )
+
+
+@pytest.mark.parametrize(
+    ("live", "scores"), [("m@1", {"tests": 0.75}), ("m@2", {}), ("m@3", {}), ("base@0", {})]
+)
+def test_a_models_scores_are_of_what_is_live(
+    database_dsn: str, live: str, scores: dict[str, float]
+) -> None:
+    """The first cycle asked suites, the second asked none, the third checkpoint came by hand."""
+    suites = [{"suite": "tests", "difference": {"candidate": 0.75}}]
+    with psycopg.connect(database_dsn) as conn:
+        for id in ("base@0", "m@1", "m@2", "m@3"):
+            conn.execute(
+                "insert into checkpoints (id, kind, folder, card) values (%s, 'base', '/', '{}')",
+                (id,),
+            )
+        conn.execute("insert into aliases (name, live) values ('live', %s)", (live,))
+        for candidate, asked in (("m@1", suites), ("m@2", [])):
+            verdict = {"outcome": "PASS", "reasons": [], "evidence": {"suites": asked}}
+            conn.execute(
+                "insert into cycles (alias, state, incumbent, candidate, settings, outcome,"
+                " ended_at, verdict)"
+                " values ('live', 'ended', 'base@0', %s, '{}', 'promoted', now(), %s)",
+                (candidate, Jsonb(verdict)),
+            )
+    (one,) = ask(database_dsn, lambda conn: questions.standing(conn, window()))
+    assert one.scores == scores

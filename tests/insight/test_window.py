@@ -62,6 +62,8 @@ def test_an_empty_window_and_an_unknown_step_are_told() -> None:
         make_window("1h", "2h", now=NOW)
     with pytest.raises(WindowError, match="5m, 1h, 1d"):
         make_window(step="2h", now=NOW)
+    with pytest.raises(WindowError, match=r"empty.* in buckets of 1440 minutes"):
+        make_window("6h", "2h", "1d", now=NOW)
 
 
 @given(minutes=st.integers(1, 500_000), step=st.sampled_from([None, *STEPS]))
@@ -72,6 +74,30 @@ def test_a_window_begins_on_a_buckets_edge(minutes: int, step: str | None) -> No
     assert asked - timedelta(minutes=window.width) < window.since <= asked
     if step is None:
         assert (window.until - window.since) / timedelta(minutes=window.width) <= 370
+
+
+@given(
+    minutes=st.tuples(*[st.integers(1, 500_000)] * 3),
+    step=st.sampled_from([None, *STEPS]),
+    sum=st.booleans(),
+)
+def test_windows_that_adjoin_share_no_bucket(
+    minutes: tuple[int, int, int], step: str | None, sum: bool
+) -> None:
+    first, between, last = (f"{n}m" for n in sorted(minutes, reverse=True))
+    with suppress(WindowError):  # nothing is in between, in whole buckets
+        before = make_window(first, between, step, sum=sum, now=NOW)
+        after = make_window(between, last, step, sum=sum, now=NOW)
+        assert before.until.timestamp() % (60 * before.width) == 0
+        if before.width == after.width:
+            assert before.until == after.since
+
+
+def test_what_goes_on_now_is_in_a_window_until_now() -> None:
+    for until in ("now", "2026-03-31T12:34:56", "2026-04-01T07:00"):
+        window = make_window("7d", until, "1d", now=NOW)
+        assert window.until == parse_time(until, NOW)
+    assert make_window("7d", "1m", "1d", now=NOW).until == datetime(2026, 3, 31, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ def conditions(**changes: Any) -> Conditions:
     values: dict[str, Any] = {
         "suite": "letters", "version": "1", "content": "c", "harness": "questions", "samples": 1,
         "seconds": 60.0, "temperature": 0.0, "max_tokens": 16, "seed": 0, "cases": 4,
+        "runner": "liveweights 0",
     }  # fmt: skip
     return Conditions(**values | changes)
 
@@ -21,7 +22,6 @@ def run(model: str = "code", checkpoint: str | None = "code@1", **changes: Any) 
         model=model,
         checkpoint=checkpoint,
         conditions=conditions(**changes),
-        runner="liveweights 0",
         hardware="a processor",
     )
 

@@ -45,6 +45,63 @@ def test_a_run_is_gone_on_with_and_read_as_it_was_kept(database_dsn: str) -> Non
     asyncio.run(scene())
 
 
+def test_what_another_program_asks_is_another_run(database_dsn: str) -> None:
+    async def scene() -> None:
+        async with await psycopg.AsyncConnection.connect(database_dsn) as conn:
+            for runner, scores in (("liveweights 1", [0.0] * 4), ("liveweights 2", [1.0] * 4)):
+                number = await open_run(conn, run(runner=runner))
+                assert await read_run(conn, number) == {}
+                await keep_results(conn, number, results(scores))
+            # Of one model scores are of the last program; of several, of the one that asked most.
+            assert [one.score for one in await read_standing(conn, ["code"])] == [1.0]
+            other = await open_run(conn, run("big", None, runner="liveweights 1"))
+            await keep_results(conn, other, results([1.0] * 4))
+            scores = {one.model: one.score for one in await read_standing(conn, ["code", "big"])}
+            assert scores == {"big": 1.0, "code": 0.0}
+
+    asyncio.run(scene())
+
+
+def test_a_run_goes_on_only_where_it_began(database_dsn: str) -> None:
+    async def scene() -> None:
+        async with await psycopg.AsyncConnection.connect(database_dsn) as conn:
+            here, there = (
+                msgspec.structs.replace(run(), hardware=one) for one in ("a laptop", "an H200")
+            )
+            number = await open_run(conn, here)
+            assert await open_run(conn, there) == number  # of which nothing was asked yet
+            listed = results([1.0] * 4)
+            await keep_results(conn, number, listed[:2])
+            assert await open_run(conn, there) == number
+            with pytest.raises(ScoreboardError, match=r"begun on an H200.* now is a laptop"):
+                await open_run(conn, here)
+            await keep_results(conn, number, listed)
+            assert await open_run(conn, here) == number  # of which nothing is left
+            (one,) = await read_scored(conn)
+            assert one.run.hardware == "an H200"
+
+    asyncio.run(scene())
+
+
+def test_a_run_goes_on_only_in_the_currency_in_which_it_began(database_dsn: str) -> None:
+    async def scene() -> None:
+        async with await psycopg.AsyncConnection.connect(database_dsn) as conn:
+            number = await open_run(conn, run(), "EUR")
+            assert await open_run(conn, run(), "USD") == number  # of which nothing was asked yet
+            listed = results([1.0] * 4, nanos=7)
+            await keep_results(conn, number, listed[:2])
+            with pytest.raises(ScoreboardError, match=f"run {number} .* prices in USD.* EUR now"):
+                await open_run(conn, run(), "EUR")
+            assert await open_run(conn, run(), "USD") == number
+            assert await open_run(conn, run(), None) == number  # what it costs is not known then
+            await keep_results(conn, number, listed)
+            assert await open_run(conn, run(), "EUR") == number  # of which nothing is left
+            (one,) = await read_scored(conn)
+            assert one.currency == "USD"
+
+    asyncio.run(scene())
+
+
 def test_a_run_of_refusals_is_no_score(database_dsn: str) -> None:
     async def scene() -> None:
         async with await psycopg.AsyncConnection.connect(database_dsn) as conn:

@@ -16,12 +16,22 @@ def test_models_under_the_same_conditions_are_in_one_table() -> None:
         [
             *(scored("a", GOOD), scored("b", BAD)),
             *(scored("c", GOOD, version="2"), scored("d", GOOD, seed=1)),
+            scored("e", GOOD, runner="liveweights 1"),
         ]
     )
     ranked = [
         [place.model for place in table.ranking.places] if table.ranking else [] for table in tables
     ]
-    assert sorted(ranked) == [["a", "b"], ["c"], ["d"]]
+    assert sorted(ranked) == [["a", "b"], ["c"], ["d"], ["e"]]
+
+
+def test_it_is_said_where_seconds_are_of_different_hardware() -> None:
+    here, there = scored("a", GOOD), scored("b", BAD)
+    there = msgspec.structs.replace(there, run=msgspec.structs.replace(there.run, hardware="H200"))
+    (table,) = make_tables([here, there, scored("c", BAD)])
+    assert any("do not compare: a, c on a processor; b on H200." in one for one in notes(table))
+    (table,) = make_tables([here, scored("c", BAD)])
+    assert not any("hardware" in one for one in notes(table))
 
 
 def test_what_is_not_whole_is_not_ranked() -> None:

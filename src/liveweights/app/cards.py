@@ -32,14 +32,17 @@ def find_card(known: Library, model: ModelSettings | HostedSettings, cache: Path
 
 
 def find_listed(known: Library, model: HostedSettings) -> ListedPrice | None:
-    """What a hosted model's provider asks for it, by the list. Raises CatalogueError."""
+    """What a hosted model's provider asks for it, by a card that says it, else by the list. Raises
+    CatalogueError."""
     return read_prices(known).find_by_address(model.upstream, model.model)
 
 
 def read_prices(known: Library) -> PriceList:
-    """Raises CatalogueError where the list is damaged."""
+    """Raises CatalogueError where the list is damaged, or a card is not understood."""
     try:
         return known.prices
+    except CatalogueError:
+        raise
     except (OSError, ValueError) as error:
         raise CatalogueError([f"{FILE}: {error}"]) from error
 

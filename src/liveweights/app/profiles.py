@@ -36,8 +36,8 @@ class CatalogueRefused(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """One model: what is said of it, what terms and routes look at, and what its upstream asks by
-    the list."""
+    """One model: what is said of it, what terms and routes look at, and what its upstream asks, by
+    a card or the list."""
 
     profile: Profile
     candidate: Candidate

@@ -24,7 +24,7 @@ from packageurl import PackageURL
 
 from liveweights.bom.facts import Hosted, Model, Origin, Package, Window
 from liveweights.bom.model_card import CONSENT, CONTENT, dataset_of
-from liveweights.catalog.cards import Card
+from liveweights.catalog.ancestry import Ancestor
 from liveweights.weights import hub
 
 SPACE = "liveweights"
@@ -166,20 +166,20 @@ def _pedigree(model: Model, parents: list[Model]) -> Pedigree | None:
     if parents:
         names.append(" and ".join(one.id for one in parents))
     elif model.origin:
-        ancestors += [_of_card(card) for card in model.origin.ancestors]
-        names += [card.hub_id for card in model.origin.ancestors]
+        ancestors += [_ancestor(one) for one in model.origin.ancestors]
+        names += [one.hub_id for one in model.origin.ancestors]
     if not ancestors:
         return None
     return Pedigree(ancestors=ancestors, notes=" from ".join(names))
 
 
-def _of_card(card: Card) -> Component:
-    space, _, name = card.hub_id.partition("/")
+def _ancestor(one: Ancestor) -> Component:
+    space, _, name = one.hub_id.partition("/")
     return Component(
         type=ComponentType.MACHINE_LEARNING_MODEL,
-        name=card.hub_id,
+        name=one.hub_id,
         purl=PackageURL("huggingface", space, name),
-        manufacturer=OrganizationalEntity(name=card.maker) if card.maker else None,
+        manufacturer=OrganizationalEntity(name=one.maker) if one.maker else None,
     )
 
 

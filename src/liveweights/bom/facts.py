@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from liveweights.catalog.ancestry import Ancestor
 from liveweights.catalog.cards import Card
 from liveweights.catalog.licences import Duty, Licence
 
@@ -15,15 +16,15 @@ from liveweights.catalog.licences import Duty, Licence
 class Origin:
     """Whose a model is, by its card.
 
-    ``by``: its files are those of the card, or it only has the card's name. ``ancestors`` are the
-    cards of what it was derived from, the nearest first. ``duties`` are all that are asked.
+    ``by``: its files are those of the card, or it only has the card's name. ``ancestors`` are what
+    it was derived from, the nearest first. ``duties`` are all that are asked.
     """
 
     card: Card
     by: Literal["weights", "name"]
     licence: Licence | None
     duties: tuple[Duty, ...] = ()
-    ancestors: tuple[Card, ...] = ()
+    ancestors: tuple[Ancestor, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,5 +24,5 @@ def make_origin(known: Catalogue, located: Located | None) -> Origin | None:
         by=located.by,
         licence=known.licence(card),
         duties=known.duties(card),
-        ancestors=tuple(known.lineage(card)),
+        ancestors=tuple(known.ancestry(card)),
     )

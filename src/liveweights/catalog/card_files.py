@@ -27,6 +27,13 @@ KINDS = {
 }
 """What a file may list, and the member that names an entry."""
 
+_SOURCE = {
+    **dict.fromkeys(("parameters_total", "parameters_active"), "parameters"),
+    **dict.fromkeys(("layers", "hidden", "vocab", "experts"), "config"),
+}
+"""The source of a member, where it is not the one of its name."""
+_ABOUT = {"licence": "licence_url", "duties": "verified"}
+"""Members that are about another one, of a card or a licence: they go with it."""
 _MEMBER = re.compile(r" - at `\$\.(\w+)")
 """Of an entry, as msgspec names it."""
 
@@ -59,8 +66,10 @@ class Entry:
 
     def overridden(self, table: Table, file: Path, identity: str) -> Entry:
         """With the members of ``table`` in place of its own. Tables within it are laid over one
-        another member by member; a source of what is overridden goes, unless it is given too."""
-        merged = {**self.table}
+        another member by member; a source of what is overridden goes, and what is about it, unless
+        it is given too."""
+        about = {_ABOUT[name] for name in table if name in _ABOUT}
+        merged = {name: value for name, value in self.table.items() if name not in about}
         for name, value in table.items():
             before = merged.get(name)
             if isinstance(value, dict) and isinstance(before, dict):
@@ -70,10 +79,11 @@ class Entry:
         sources, theirs = merged.get("sources"), table.get("sources", {})
         # What is no table is found to be wrong once all is whole.
         if isinstance(sources, dict) and isinstance(theirs, dict):
+            gone = {_SOURCE.get(name, name) for name in table}
             merged["sources"] = {
                 name: source
                 for name, source in cast(Table, sources).items()
-                if name in cast(Table, theirs) or name not in table
+                if name in cast(Table, theirs) or name not in gone
             }
         given = {name: file for name in table if name != identity}
         return Entry(merged, self.file, {**self.overrides, **given})

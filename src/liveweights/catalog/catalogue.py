@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import msgspec
 
+from liveweights.catalog.ancestry import Ancestor, of_card, without_card
 from liveweights.catalog.card_files import (
     FOLDER,
     SHIPPED,
@@ -113,10 +114,10 @@ class Catalogue:
         return None if card.base is None else self._by_id.get(card.base.lower())
 
     def find_sold(self, provider: str, model: str) -> Card | None:
-        """The card of what a provider sells under that name."""
+        """The card of what a provider sells under that name, or that says what it costs there."""
         sold = (provider.lower(), model.lower())
         for card in self.cards.values():
-            if any((one.provider.lower(), one.model.lower()) == sold for one in card.hosted):
+            if sold in _sold(card):
                 return card
         return None
 
@@ -151,15 +152,20 @@ class Catalogue:
             yield base
             card = base
 
+    def ancestry(self, card: Card) -> Iterator[Ancestor]:
+        """What it was derived from, the nearest first: all that has a card, then the one that the
+        last of these names and that has none."""
+        for base in self.lineage(card):
+            yield of_card(base)
+            card = base
+        if card.base is not None and self.find_base(card) is None:
+            yield without_card(card, self.cards.values())
+
     def prices(self, card: Card, listed: PriceList) -> tuple[ListedPrice, ...]:
-        """What it costs where it is hosted: by the card itself, else by the list."""
-        own = {(price.provider, price.model) for price in card.prices}
-        others = (
-            listed.find(one.provider, one.model)
-            for one in card.hosted
-            if (one.provider, one.model) not in own
-        )
-        return (*card.prices, *(price for price in others if price is not None))
+        """What it costs where it is hosted, or where the card itself says what it costs, by a list
+        that is overruled by what cards say."""
+        found = (listed.find(provider, model) for provider, model in _sold(card))
+        return tuple(price for price in found if price is not None)
 
     def products_on(self, card: Card) -> list[Product]:
         """Products that build on it, or on the checkpoint that it was derived from."""
@@ -170,10 +176,11 @@ class Catalogue:
         """Rules of origin that are about it or about what it was derived from; those about every
         model come last."""
         found: list[Applies] = []
+        origins = (of_card(card), *self.ancestry(card))
         for rule in self.rules:
-            for one in (card, *self.lineage(card)):
+            for one in origins:
                 if because := _because(rule, one):
-                    of = "" if one is card else f" of {one.hub_id}, which it was derived from"
+                    of = "" if one.card is card else f" of {one.hub_id}, which it was derived from"
                     found.append(Applies(rule, f"{because}{of}"))
                     break
         return sorted(found, key=lambda one: one.rule.every_model)
@@ -224,15 +231,22 @@ class Catalogue:
         return _checked(build_list(kind, lists, type_, faults), faults)
 
 
-def _because(rule: OriginRule, card: Card) -> str | None:
+def _sold(card: Card) -> dict[tuple[str, str], None]:
+    """Providers and models that are the card's, lower case, each once and in order."""
+    return dict.fromkeys(
+        (one.provider.lower(), one.model.lower()) for one in (*card.prices, *card.hosted)
+    )
+
+
+def _because(rule: OriginRule, one: Ancestor) -> str | None:
     if rule.every_model:
         return "it is about every model"
-    if card.maker in rule.makers:
-        return f"maker {card.maker}"
-    if card.country in rule.countries:
-        return f"country {card.country}"
-    if card.licence in rule.licences:
-        return f"licence {card.licence}"
+    if one.maker in rule.makers:
+        return f"maker {one.maker}"
+    if one.country in rule.countries:
+        return f"country {one.country}"
+    if one.licence in rule.licences:
+        return f"licence {one.licence}"
     return None
 
 

@@ -29,9 +29,11 @@ class Library:
 
     @cached_property
     def prices(self) -> PriceList:
-        """Raises ValueError where the home's file is damaged. The library of the packaged list
-        takes half a second to import."""
-        return current_prices(self.home, self.day)
+        """The list, overruled by what cards say. Raises CatalogueError, OSError, and ValueError
+        where the home's file is damaged. The library of the packaged list takes half a second to
+        import."""
+        own = [price for card in self.catalogue.cards.values() for price in card.prices]
+        return current_prices(self.home, self.day).overruled(own, self.day)
 
 
 def open_library(home: Path, day: datetime.date) -> Library:

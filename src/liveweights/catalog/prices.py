@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,8 @@ from msgspec import Meta
 FILE = "prices.json"
 """A refreshed list, beside a home's own cards."""
 
+NOWHERE = "(?!)"
+"""An address that no URL has."""
 Dollars = Annotated[float, Meta(ge=0)]
 """US dollars for a million tokens."""
 
@@ -75,6 +78,24 @@ class PriceList(msgspec.Struct, frozen=True, kw_only=True):
             if re.match(seller.address, url) and (price := _get(seller, model)):
                 return price
         return None
+
+    def overruled(self, own: Iterable[ListedPrice], day: datetime.date) -> PriceList:
+        """With the prices of a home's ``own`` that have begun by ``day`` in place of the list's; of
+        several of one model the one that began last. Who sells at which address only the list
+        says."""
+        providers = {**self.providers}
+        begun = (price for price in own if _began(price) <= day)
+        for price in sorted(begun, key=_began):
+            id, model = price.provider.lower(), price.model.lower()
+            seller = providers.get(id) or Provider(name=price.provider, address=NOWHERE, prices={})
+            others = {name: one for name, one in seller.prices.items() if name.lower() != model}
+            prices = {**others, price.model: price}
+            providers[id] = msgspec.structs.replace(seller, prices=prices)
+        return msgspec.structs.replace(self, providers=providers)
+
+
+def _began(price: ListedPrice) -> datetime.date:
+    return price.since or datetime.date.min
 
 
 def _get(seller: Provider, model: str) -> ListedPrice | None:

@@ -94,7 +94,8 @@ def show_model(
     known = Catalogue(home)
     try:
         card = known.find(name)
-        prices = known.prices(card, _prices(home)) if card.hosted else card.prices
+        sold = card.hosted or card.prices
+        prices = known.prices(card, _prices(home)) if sold else ()
         if as_json:
             show_json(
                 facts(known, card)
@@ -265,10 +266,13 @@ def refresh(
 
 
 def _prices(home: Path) -> PriceList:
-    """The list that is in force; ends the command where it is damaged."""
-    from liveweights.catalog.price_library import current_prices
+    """The prices that are in force; ends the command where the list is damaged. Raises
+    CatalogueError."""
+    from liveweights.catalog.library import open_library
 
     try:
-        return current_prices(home, datetime.now(UTC).date())
+        return open_library(home, datetime.now(UTC).date()).prices
+    except CatalogueError:
+        raise
     except (OSError, ValueError) as error:
         raise refuse(str(error)) from error

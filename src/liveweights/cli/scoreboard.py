@@ -9,7 +9,7 @@ from typing import Annotated, Literal, TypeVar
 
 import typer
 
-from liveweights import __version__, bounds
+from liveweights import bounds
 from liveweights.access.audit import Event
 from liveweights.cli.context import (
     HOME,
@@ -232,7 +232,6 @@ def import_results(
         model=model,
         checkpoint=None,
         conditions=conditions,
-        runner=f"imported by liveweights {__version__}",
         hardware="unknown",
     )
 
@@ -267,7 +266,7 @@ def list_runs(home: Home = HOME, config: Settings = None, as_json: Json = False)
             "repeat": one.run.conditions.repeat,
             "checkpoint": one.run.checkpoint,
             "hardware": one.run.hardware,
-            "runner": one.run.runner,
+            "runner": one.run.conditions.runner,
             "source": one.run.conditions.source,
             "created_at": f"{one.created_at:%Y-%m-%d %H:%M}",
         }

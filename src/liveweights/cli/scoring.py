@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import msgspec
 
-from liveweights import __version__
 from liveweights.access.audit import Event
 from liveweights.access.commands import note
 from liveweights.cli.bars import case_bars
@@ -129,7 +128,6 @@ async def _enter(
                 model=entrant.id,
                 checkpoint=entrant.checkpoint,
                 conditions=msgspec.structs.replace(conditions, repeat=repeat),
-                runner=f"liveweights {__version__}",
                 hardware="hosted" if entrant.hosted else plan.hardware,
             )
             id_ = await open_run(conn, run, entrant.currency)

@@ -24,7 +24,8 @@ class WindowError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """From ``since`` (on a bucket's edge) to before ``until``, in buckets of ``width`` minutes.
+    """From ``since`` to before ``until``, in buckets of ``width`` minutes. Both are on a bucket's
+    edge, so that windows that adjoin have nothing twice; but the bucket of now is not over.
 
     None as ``alias`` or ``tenant`` means all of them.
     """
@@ -78,12 +79,12 @@ def make_window(
     a ``sum`` over all of them, as fine as given dates and times need, so that a month of any
     time zone is that month.
 
-    ``since`` is moved back to its bucket's edge. Raises WindowError.
+    ``since`` is moved back to its bucket's edge, and so is an ``until`` before ``now``. Raises
+    WindowError.
     """
     now = now or datetime.now(UTC)
     start, end = parse_time(since, now), parse_time(until, now)
-    if start >= end:
-        raise WindowError(f"the window is empty: it begins at {start} and ends at {end}")
+    _check(start, end)
     if step is None:
         span = end - start
         width = 5 if span <= timedelta(days=1) else 60 if span <= timedelta(days=15) else 1440
@@ -100,10 +101,22 @@ def make_window(
         width = STEPS[step]
     else:
         raise WindowError(f"{step[:50]!r} is not a step; there are {', '.join(STEPS)}")
+    start = _edge_of(start, width)
+    end = _edge_of(end, width) if end < now else end
+    _check(start, end, f", in buckets of {width} minutes")
+    return Window(start, end, width, alias, tenant)
+
+
+def _check(start: datetime, end: datetime, how: str = "") -> None:
+    if start >= end:
+        raise WindowError(f"the window is empty: it begins at {start} and ends at {end}{how}")
+
+
+def _edge_of(at: datetime, width: int) -> datetime:
+    """The beginning of the bucket that it is in."""
     seconds = width * 60
-    edge = datetime.fromtimestamp(start.timestamp() // seconds * seconds, UTC)
-    return Window(edge, end, width, alias, tenant)
+    return datetime.fromtimestamp(at.timestamp() // seconds * seconds, UTC)
 
 
 def _is_edge(at: datetime, width: int) -> bool:
-    return at.timestamp() % (60 * width) == 0
+    return _edge_of(at, width) == at

@@ -8,6 +8,7 @@ from collections import Counter as Counts
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from liveweights import __version__
 from liveweights.gate.suites.journal import digest
 from liveweights.gate.suites.model import ApiModel
 from liveweights.gate.suites.run import attempt_case, read_cases, seed_for
@@ -89,7 +90,7 @@ class Budget:
 
 
 def conditions_of(suite: Suite, cases: int, seed: int) -> Conditions:
-    """What the scores of ``suite`` depend on, asked so. Raises SuiteError."""
+    """What the scores of ``suite`` depend on, asked so by this program. Raises SuiteError."""
     card = suite.card
     return Conditions(
         suite=card.name,
@@ -102,6 +103,7 @@ def conditions_of(suite: Suite, cases: int, seed: int) -> Conditions:
         max_tokens=card.max_tokens,
         seed=seed,
         cases=len(read_cases(suite, cases)),
+        runner=f"liveweights {__version__}",
     )
 
 

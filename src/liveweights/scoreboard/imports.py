@@ -19,7 +19,7 @@ from typing import Any, cast
 import msgspec
 
 from liveweights.scoreboard.instances import IDS, find_id
-from liveweights.scoreboard.results import Conditions, Result, ScoreboardError
+from liveweights.scoreboard.results import IMPORT, Conditions, Result, ScoreboardError
 
 OUTCOMES = ("resolved", "score", "reward", "passed")
 ENOUGH = ("submitted_ids", "completed_ids", "unresolved_ids")
@@ -68,6 +68,7 @@ def conditions_for(
         max_tokens=0,
         seed=0,
         cases=len(cases),
+        runner=IMPORT,
         source=source,
     )
 

@@ -43,7 +43,8 @@ def notes(table: Table) -> list[str]:
     conditions, ranking = table.conditions, table.ranking
     said = [
         f"{conditions.suite} {conditions.version}: {conditions.cases} cases, {conditions.harness},"
-        f" k = {conditions.samples}, {conditions.seconds:g} s at most, seed {conditions.seed}."
+        f" k = {conditions.samples}, {conditions.seconds:g} s at most, seed {conditions.seed},"
+        f" asked by {conditions.runner}."
         if conditions.source == OWN
         else f"{conditions.suite} {conditions.version}: {conditions.cases} cases,"
         f" {conditions.harness}, as published by {conditions.source}."
@@ -64,6 +65,12 @@ def notes(table: Table) -> list[str]:
             f"A true difference of {ranking.detectable:.3f} between any two of them would be found"
             f" {ranking.power:.0%} of the time or more often."
         )
+    machines: dict[str, list[str]] = {}
+    for one in table.costs:
+        machines.setdefault(one.hardware, []).append(one.model)
+    if len(machines) > 1:
+        told = "; ".join(f"{', '.join(models)} on {what}" for what, models in machines.items())
+        said.append(f"Seconds are of different hardware and do not compare: {told}.")
     for noise in table.noise:
         low, high = noise.difference.low, noise.difference.high
         ends = "" if low is None or high is None else f" [{low:+.3f}, {high:+.3f}]"

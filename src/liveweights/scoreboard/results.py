@@ -13,6 +13,8 @@ from liveweights.gate.suites.run import REFUSED
 
 OWN = "own"
 """The source of what was asked here."""
+IMPORT = "import"
+"""The runner of what was asked elsewhere."""
 
 
 class ScoreboardError(ValueError):
@@ -25,7 +27,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     ``content`` is a digest of what the suite asks and how it scores. ``harness`` puts each case
     ``samples`` times, ``seconds`` at most each. ``repeat`` 0 is what ranks; other numbers are the
     same cases with other seeds, which show the noise. ``source`` is ``own``, or names whose
-    results these are.
+    results these are. ``runner`` is the program that asked, with its version, or ``import``.
     """
 
     suite: str
@@ -38,19 +40,18 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: int
     seed: int
     cases: int
+    runner: str
     repeat: int = 0
     source: str = OWN
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """One model under one set of conditions: by its public name, and the checkpoint that answered
-    (None: an import does not say). ``runner`` is the program that asked, ``hardware`` what
-    answered."""
+    (None: an import does not say). ``hardware`` is what answered."""
 
     model: str
     checkpoint: str | None
     conditions: Conditions
-    runner: str
     hardware: str
 
 

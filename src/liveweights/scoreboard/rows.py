@@ -20,14 +20,17 @@ from liveweights.scoreboard.results import (
 from liveweights.store.database import Connection
 
 _CONDITIONS = Conditions.__struct_fields__
-_NAMES = ("model", "checkpoint", "runner", "hardware", *_CONDITIONS)
+_NAMES = ("model", "checkpoint", "hardware", *_CONDITIONS)
+BEGUN = "exists (select from score_results where run = score_runs.id)"
 OPEN = f"""
 insert into score_runs ({", ".join(_NAMES)}, currency)
 values ({", ".join(f"%({name})s" for name in _NAMES)}, %(currency)s)
 on conflict (source, suite, version, content, harness, samples, cases, seconds, temperature,
-    max_tokens, seed, repeat, model, checkpoint)
-do update set hardware = excluded.hardware
-returning id
+    max_tokens, seed, repeat, runner, model, checkpoint)
+do update set
+    hardware = case when {BEGUN} then score_runs.hardware else excluded.hardware end,
+    currency = case when {BEGUN} then score_runs.currency else excluded.currency end
+returning id, hardware, currency, (select count(*) from score_results where run = score_runs.id)
 """.encode()
 KEEP = """
 insert into score_results (run, case_id, sample, case_group, score, seconds, prompt_tokens,
@@ -46,7 +49,7 @@ STANDING = """
 with whole as (
     select r.id, r.suite, r.model, r.checkpoint,
         (r.version, r.content, r.harness, r.samples, r.cases, r.seconds, r.temperature,
-        r.max_tokens, r.seed)::text as conditions, avg(s.score) as score
+        r.max_tokens, r.seed, r.runner)::text as conditions, avg(s.score) as score
     from score_runs r join score_results s on s.run = r.id
     where r.source = %(own)s and r.repeat = 0 and r.model = any(%(models)s)
         and (r.model <> all(%(local)s) or (r.model, r.checkpoint) in (
@@ -66,18 +69,34 @@ order by suite, model
 
 
 async def open_run(conn: Connection, run: Run, currency: str | None = None) -> int:
-    """The id of a run; one under the same conditions is gone on with."""
+    """The id of a run; one under the same conditions is gone on with. Raises ScoreboardError where
+    a part of that was answered by other hardware, or has a price in another ``currency``: seconds
+    and prices of both would be told as one's."""
     values = {
         "model": run.model,
         "checkpoint": run.checkpoint,
-        "runner": run.runner,
         "hardware": run.hardware,
         "currency": currency,
         **msgspec.structs.asdict(run.conditions),
     }
     row = await (await conn.execute(OPEN, values)).fetchone()
     assert row is not None
-    return row[0]
+    id_, hardware, before, count = row
+    if count >= run.conditions.cases * run.conditions.samples:
+        return id_
+    which = f"run {id_} of {run.model} on {run.conditions.suite} was begun"
+    anew = f"`liveweights scoreboard remove {id_}` begins it anew"
+    if hardware != run.hardware:
+        raise ScoreboardError(
+            f"{which} on {hardware}, and what answers now is {run.hardware}: go on there, or say"
+            f" --hardware where it is the same. {anew}"
+        )
+    if before and currency and before != currency:
+        raise ScoreboardError(
+            f"{which} at prices in {before}, and they are in {currency} now: what a solved task"
+            f" costs is in one currency only. Set [prices] of the model in {before}. {anew}"
+        )
+    return id_
 
 
 async def keep_results(conn: Connection, run: int, results: Iterable[Result]) -> None:

@@ -206,7 +206,7 @@ def _cost(model: str, one: Scored) -> Cost:
         model=model,
         checkpoint=one.run.checkpoint,
         hardware=one.run.hardware,
-        runner=one.run.runner,
+        runner=one.run.conditions.runner,
         seconds=None if seconds is None else seconds / count,
         tokens=None if tokens is None else tokens / count,
         currency=one.currency,

@@ -67,10 +67,18 @@ def kind_of(licence: Licence | None, duties: tuple[Duty, ...]) -> LicenceKind:
 def _origins(known: Catalogue, card: Card) -> Iterator[Origin]:
     last = card
     yield _origin(known, card)
-    for last in known.lineage(card):
-        yield _origin(known, last)
-    if last.base is not None and known.find_base(last) is None:
-        yield from _without_card(known, last)
+    for one in known.ancestry(card):
+        if one.card is not None:
+            last = one.card
+            yield _origin(known, last)
+        elif not one.is_kin:
+            yield Origin(
+                name=one.hub_id,
+                maker=one.maker or UNKNOWN,
+                country=one.country or UNKNOWN,
+                licence=one.licence or UNKNOWN,
+                licence_kind=kind_of(known.licence(last), known.duties(last)),
+            )
 
 
 def _origin(known: Catalogue, card: Card) -> Origin:
@@ -82,27 +90,4 @@ def _origin(known: Catalogue, card: Card) -> Origin:
         licence=card.licence or UNKNOWN,
         licence_kind=kind_of(licence, duties),
         duties=duties,
-    )
-
-
-def _without_card(known: Catalogue, card: Card) -> Iterator[Origin]:
-    """The base of ``card`` that there is no card of. Within one organisation of the hub it adds
-    nothing; else its maker is whoever made all that the catalogue has of its organisation. Its
-    licence is taken for what the card says of what was made from it."""
-    assert card.base is not None
-    organisation = card.base.partition("/")[0].lower()
-    if card.hub_id.partition("/")[0].lower() == organisation:
-        return
-    owners = {
-        (one.maker, one.country)
-        for one in known.cards.values()
-        if one.hub_id.partition("/")[0].lower() == organisation
-    }
-    maker, country = owners.pop() if len(owners) == 1 else (None, None)
-    yield Origin(
-        name=card.base,
-        maker=maker or UNKNOWN,
-        country=country or UNKNOWN,
-        licence=card.licence or UNKNOWN,
-        licence_kind=kind_of(known.licence(card), known.duties(card)),
     )

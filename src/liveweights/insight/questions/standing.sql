@@ -2,7 +2,8 @@
 --
 -- Of the window's answers: how many were taken of those that were clicked on, with the 0.95 Wilson
 -- interval, and how long users waited for the first token (percentiles as for that question). Beside
--- it, whenever that was, the gate's last verdict, and what the suites said of what is live.
+-- it, whenever that was, the gate's last verdict, and what the suites said of what is live,
+-- in the cycle that made it.
 -- Imported answers were given elsewhere, and are not counted.
 -- https://en.wikipedia.org/wiki/Binomial_proportion_confidence_interval#Wilson_score_interval
 with answered as (
@@ -36,11 +37,10 @@ with answered as (
         verdict -> 'reasons' as reasons
     from turns where verdict is not null order by alias, id desc
 ), scored as (
-    select distinct on (alias) alias, verdict -> 'evidence' -> 'suites' as suites
-    from turns
-    where outcome = 'promoted' and withdrawn_at is null
-        and jsonb_array_length(verdict -> 'evidence' -> 'suites') > 0
-    order by alias, id desc
+    select distinct on (t.alias) t.alias, t.verdict -> 'evidence' -> 'suites' as suites
+    from turns t join standing s on s.alias = t.alias and s.live = t.candidate
+    where t.outcome = 'promoted' and t.withdrawn_at is null
+    order by t.alias, t.id desc
 ), scores as (
     select alias, jsonb_object_agg(
             one ->> 'suite', (one -> 'difference' ->> 'candidate')::float8) as scores
