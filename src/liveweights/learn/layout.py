@@ -67,7 +67,8 @@ def lay_out(
 def _tree(tree: Tree, config: Any, device: torch.device, dtype: torch.dtype) -> Batch:
     def mask(window: int | None) -> Tensor:
         seen_NN = torch.from_numpy(tree.mask_NN(window))
-        mask_NN = torch.zeros(seen_NN.shape, dtype=dtype).masked_fill(~seen_NN, float("-inf"))
+        # In place: of a long row it is gigabytes.
+        mask_NN = torch.full(seen_NN.shape, float("-inf"), dtype=dtype).masked_fill_(seen_NN, 0.0)
         return mask_NN[None, None].to(device)
 
     kinds: set[str] = set(getattr(config, "layer_types", None) or ())
