@@ -15,7 +15,7 @@ from torch import Tensor
 from liveweights.catalog.routers import stack
 from liveweights.engines.experts import Experts
 from liveweights.learn import attention, sharing
-from liveweights.learn.head import scaled_logprobs, token_logprobs
+from liveweights.learn.head import scaled_logprobs, score_tokens, token_logprobs
 from liveweights.learn.layout import Batch, Layout, lay_out
 from liveweights.learn.routing import Routing
 from liveweights.learn.settings import LearnSettings
@@ -121,6 +121,22 @@ class Policy:
         with self._autocast():
             logprobs_T = token_logprobs(self._hidden(batch), head, batch.target_T, heat_T)
         return logprobs_T.cpu(), batch.row_T
+
+    @torch.no_grad()
+    def logprobs_and_entropies(
+        self, paths: Sequence[TokenRow], temperature_B: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Of each answer token its log-probability (T,) at its row's temperature, and the entropy
+        of what could stand there (T,) at temperature 1, in nats."""
+        if not self.headless:
+            logits_TV, target_T, row_T = self.logits(paths)
+            return score_tokens(logits_TV, None, target_T, temperature_B[row_T])
+        batch = self._lay_out(paths)
+        heat_T = temperature_B[batch.row_T].to(self.device)
+        head = self._language_model().get_output_embeddings()
+        with self._autocast():
+            scores_T, entropy_T = score_tokens(self._hidden(batch), head, batch.target_T, heat_T)
+        return scores_T.cpu(), entropy_T.cpu()
 
     def pack(self, paths: Sequence[TokenRow], nodes: int) -> list[list[int]]:
         """Passes of at most ``nodes`` tokens each, or of one row; see `tree.pack`."""
