@@ -16,7 +16,7 @@ from liveweights.catalog.routers import stack
 from liveweights.engines.experts import Experts
 from liveweights.learn import attention, sharing
 from liveweights.learn.head import scaled_logprobs, score_tokens, token_logprobs
-from liveweights.learn.layout import Batch, Layout, lay_out
+from liveweights.learn.layout import Batch, Layout, fits_trees, lay_out
 from liveweights.learn.routing import Routing
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.tree import TokenRow, pack
@@ -265,8 +265,8 @@ class Policy:
             ("tree", False),
             ("rows", True),
         ]
-        if any(hasattr(module, "A_log") for module in self.model.modules()):
-            ways = ways[-1:]  # recurrent, as small random weights may hide
+        if not fits_trees(self._language_model(), self._config):
+            ways = ways[-1:]  # rows as short as these, or small random weights, may hide it
         for self.layout, self.headless in ways:
             self._take_attention()
             try:
