@@ -189,6 +189,27 @@ def test_a_step_of_several_trees_is_that_of_one(tiny: Path) -> None:
         assert torch.allclose(one, other, atol=1e-5)
 
 
+def test_preferences_of_a_step_are_held_against_one_point(tiny: Path) -> None:
+    """However many passes the step takes; from the second step on that point is not 0."""
+
+    def weights(nodes: int) -> tuple[Report, list[torch.Tensor]]:
+        policy = Policy(tiny, None, LearnSettings())
+        rows = [
+            row("preference", [*range(1 + n, 40 + n)], [n, 9 + n][: 1 + n % 2], 0.5 * (-1) ** n, [])
+            for n in range(3)
+        ]
+        settings = LearnSettings(nodes=nodes, step_rows=3, epochs=4, learning_rate=5e-3)
+        told: list[Step] = []
+        report = update(policy, rows, settings, told.append)
+        assert report.steps == len(told) == 4
+        return report, [weight.detach().clone() for weight in policy.parameters()]
+
+    (whole, ours), (parts, theirs) = weights(1024), weights(64)
+    assert parts.loss == pytest.approx(whole.loss, rel=1e-5)
+    for one, other in zip(ours, theirs, strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+
+
 def test_a_step_without_finite_numbers_is_skipped_and_counted(tiny: Path) -> None:
     settings = LearnSettings(learning_rate=5e-3, epochs=2, nodes=32, step_rows=1)
     policy = Policy(tiny, None, settings)
