@@ -12,6 +12,7 @@ from tests.learn.voters import SOMEBODY
 
 from liveweights.learn.job import Report, Step
 from liveweights.learn.policy import Policy
+from liveweights.learn.resume import Kept, Resume
 from liveweights.learn.rows import Row
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.tree import TokenRow, TreeBuilder
@@ -208,6 +209,25 @@ def test_preferences_of_a_step_are_held_against_one_point(tiny: Path) -> None:
     assert parts.loss == pytest.approx(whole.loss, rel=1e-5)
     for one, other in zip(ours, theirs, strict=True):
         assert torch.allclose(one, other, atol=1e-5)
+
+
+def test_a_step_without_sampled_answers_leaves_the_penalty_as_it_is(tiny: Path) -> None:
+    settings = LearnSettings(learning_rate=5e-3, epochs=1, nodes=64, step_rows=1, seed=1)
+    policy = Policy(tiny, None, settings)
+    demonstrations = [row("correction", [*range(1 + n, 60 + n)], [5], 0.5, []) for n in range(4)]
+    weights: list[float] = []
+
+    class Hears(Resume):
+        def load(self, fingerprint: str) -> Kept | None:
+            return None
+
+        def keep(
+            self, fingerprint: str, parameters: Any, optimizer: Any, numbers: dict[str, Any]
+        ) -> None:
+            weights.append(numbers["kl_weight"])
+
+    update(policy, demonstrations, settings, resume=Hears(Path("nowhere")))
+    assert weights == [settings.kl_weight] * 4
 
 
 def test_a_step_without_finite_numbers_is_skipped_and_counted(tiny: Path) -> None:

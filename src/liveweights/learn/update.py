@@ -152,15 +152,17 @@ def update(
             drift, loss = sharing.total(drift), sharing.total(loss)
             count, done = count + 1, done + len(chosen)
             if all(math.isfinite(figure) for figure in (norm, drift, loss)):
-                kl, step_loss, total = drift, loss, total + loss
+                step_loss, total = loss, total + loss
                 norms.append(norm)
-                if whole.sampled:
-                    pace.follow(rate, kl)
+                measured = drift if whole.sampled else None
+                pace.follow(rate, measured)
                 rates.append(pace.rate)
                 for parameters in optimizer.param_groups:
                     parameters["lr"] = policy.updater.learning_rate * rate * pace.rate
                 optimizer.step()
-                kl_weight = adapt(kl_weight, kl, settings.kl_target)
+                if measured is not None:
+                    kl = measured
+                    kl_weight = adapt(kl_weight, kl, settings.kl_target)
             else:
                 skipped += 1
             progress(
