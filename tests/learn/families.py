@@ -162,11 +162,44 @@ def _mistral() -> Any:
     return MistralConfig(**_SIZES, num_key_value_heads=2, sliding_window=4)
 
 
-_DENSE: dict[str, Callable[[], Any]] = {"qwen3": _qwen3, "mistral": _mistral}
+def _llama4() -> Any:
+    """Without experts: its routers do not say what they choose."""
+    from transformers import Llama4TextConfig
+
+    return Llama4TextConfig(
+        **_SIZES,
+        num_key_value_heads=2,
+        head_dim=8,
+        intermediate_size_mlp=48,
+        moe_layers=[],
+        attention_chunk_size=32,
+    )
+
+
+def _gpt_neo() -> Any:
+    from transformers import GPTNeoConfig
+
+    return GPTNeoConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=32,
+        num_layers=2,
+        num_heads=4,
+        attention_types=[[["global", "local"], 1]],
+        window_size=32,
+        max_position_embeddings=256,
+    )
+
+
+_OTHERS: dict[str, Callable[[], Any]] = {
+    "qwen3": _qwen3,
+    "mistral": _mistral,
+    "llama4": _llama4,
+    "gpt_neo": _gpt_neo,
+}
 
 
 def make_config(name: str) -> Any:
-    config = FAMILIES[name]() if name in FAMILIES else _DENSE[name]()
+    config = FAMILIES[name]() if name in FAMILIES else _OTHERS[name]()
     config.eos_token_id = config.bos_token_id = config.pad_token_id = END
     return config
 

@@ -14,7 +14,7 @@ from tests.learn.voters import SOMEBODY
 from torch import distributed as dist
 
 from liveweights.learn.policy import Policy
-from liveweights.learn.rows import Row
+from liveweights.learn.rows import Role, Row
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.tree import TokenRow
 from liveweights.learn.update import update
@@ -26,12 +26,13 @@ PATHS = [
     TokenRow([70, 41, 42], [43, 44, 7]),
     TokenRow(list(range(100, 150)), [43, 44, 7, 7]),
 ]
+ROLES: list[Role] = ["preference", "correction", "preference"]
 HEAT = [1.0] * len(PATHS)
 
 
 def run(model: Path, updater: str, folder: Path) -> dict[str, Any]:
-    """Sampled and shown rows, in trees of more and of fewer rows than there are processes, and in
-    steps of several trees."""
+    """Sampled, shown and judged rows, in trees of more and of fewer rows than there are processes,
+    and in steps of several trees."""
     settings = LearnSettings(
         updater=updater,  # type: ignore[arg-type]
         rank=4,
@@ -47,7 +48,9 @@ def run(model: Path, updater: str, folder: Path) -> dict[str, Any]:
     rows = [
         Row("policy", "g", "s", SOMEBODY, [*p.prompt_ids], [*p.answer_ids], 0.7, mu.tolist(), 1.0)
         if number % 2
-        else Row("correction", "g", "s", SOMEBODY, [*p.prompt_ids], [*p.answer_ids], 0.7, [], 1.0)
+        else Row(
+            ROLES[number // 2], "g", "s", SOMEBODY, [*p.prompt_ids], [*p.answer_ids], 0.7, [], 1.0
+        )
         for number, (p, mu) in enumerate(zip(PATHS, before, strict=True))
     ]
     report = update(policy, rows, settings)

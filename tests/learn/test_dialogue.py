@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from liveweights.catalog.template import TemplateRefusal, rendering
-from liveweights.learn.dialogue import Dialogue, hindsight_prompt, read_dialogue
+from liveweights.learn.dialogue import Dialogue, hindsight_prompt, read_dialogue, read_opening
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.models import load_tokenizer
 
@@ -63,6 +63,30 @@ def test_hindsight_of_a_completion_stands_in_front() -> None:
     told = text(hindsight_prompt(ids("x = "), "use a list", None, ids))
     assert told.endswith("\n\nx = ")
     assert "use a list" in told
+
+
+BEGIN, SEPARATE = 256, 257
+
+
+class OpeningTokenizer:
+    """Text is its bytes, between a token that begins it and one that ends it."""
+
+    def __call__(self, text: str, *, add_special_tokens: bool = True) -> Any:
+        ids = list(text.encode())
+        ids = [BEGIN, *ids, SEPARATE] if add_special_tokens else ids
+        return type("Encoded", (), {"input_ids": ids})()
+
+
+def test_hindsight_stands_behind_what_begins_a_text() -> None:
+    opening = read_opening(OpeningTokenizer())
+    assert opening == (BEGIN,)
+    told = hindsight_prompt([BEGIN, *ids("x = ")], "use a list", None, ids, opening=opening)
+    assert told[0] == BEGIN
+    assert told.count(BEGIN) == 1
+    assert text(told[1:]) == text(hindsight_prompt(ids("x = "), "use a list", None, ids))
+    # A prompt that was recorded without it stays so.
+    without = hindsight_prompt(ids("x = "), "use a list", None, ids, opening=opening)
+    assert text(without) == text(told[1:])
 
 
 def test_a_template_that_makes_nothing_of_it_has_no_dialogue() -> None:

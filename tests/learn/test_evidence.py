@@ -1,7 +1,15 @@
 from __future__ import annotations
 
-from liveweights.learn.evidence import most_moved
+from pathlib import Path
+
+import pytest
+import torch
+
+from liveweights.learn.evidence import most_moved, score_with_entropy
 from liveweights.learn.job import HeldBack
+from liveweights.learn.policy import Policy
+from liveweights.learn.settings import LearnSettings
+from liveweights.learn.tree import TokenRow
 
 
 def held(id: str, before: float, after: float, truth: tuple[float, float] | None) -> HeldBack:
@@ -29,3 +37,22 @@ def test_what_moved_most_comes_first_in_either_direction() -> None:
         ("b", "answer", -1.0, -3.0),
         ("a", "answer", -1.0, -1.1),
     ]
+
+
+@pytest.mark.parametrize("headless", [True, False])
+def test_answers_are_scored_with_the_entropy_of_each_place(tiny: Path, headless: bool) -> None:
+    policy = Policy(tiny, None, LearnSettings())
+    assert policy.headless
+    paths = [TokenRow([1, 2, 3], [4, 5]), TokenRow([1, 2], [6, 7, 8]), TokenRow([9], [1])]
+    with torch.no_grad():
+        exact = [policy.logits([path])[0] for path in paths]
+    policy.headless = headless
+    scores, entropies = score_with_entropy(policy, paths, [1.0, 0.5, 2.0], 8)
+    for path, heat, logits_TV, score_T, entropy_T in zip(
+        paths, [1.0, 0.5, 2.0], exact, scores, entropies, strict=True
+    ):
+        answer = list(path.answer_ids)
+        right_T = (logits_TV / heat).log_softmax(-1)[range(len(answer)), answer]
+        assert torch.allclose(score_T, right_T, atol=1e-5)
+        spread_T = torch.distributions.Categorical(logits=logits_TV).entropy()
+        assert torch.allclose(entropy_T, spread_T, atol=1e-5)

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from liveweights.learn.head import token_logprobs
+from liveweights.learn.head import score_tokens, token_logprobs
 
 
 @settings(deadline=None)
@@ -31,3 +31,30 @@ def test_chunks_change_neither_value_nor_gradient(tokens: int, chunk: int) -> No
         assert torch.allclose(
             token_logprobs(hidden_TD, head, target_T, heat_T, chunk=chunk), plain_T, atol=1e-6
         )
+
+
+class Head(torch.nn.Linear):
+    """Remembers of how many tokens it made the logits at once."""
+
+    most = 0
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        self.most = max(self.most, len(input))
+        return super().forward(input)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 9), st.integers(1, 40))
+def test_entropies_are_computed_in_chunks_too(tokens: int, chunk: int) -> None:
+    torch.manual_seed(tokens)
+    head, hidden_TD = Head(4, 11, bias=False), torch.randn(tokens, 4)
+    target_T, heat_T = torch.randint(0, 11, (tokens,)), torch.rand(tokens) + 0.5
+    scores_T, entropy_T = score_tokens(hidden_TD, head, target_T, heat_T, chunk=chunk)
+    assert head.most <= max(1, chunk // 11)
+    logits_TV = head(hidden_TD)
+    assert torch.allclose(scores_T, token_logprobs(hidden_TD, head, target_T, heat_T), atol=1e-6)
+    exact_T = torch.distributions.Categorical(logits=logits_TV).entropy()
+    assert torch.allclose(entropy_T, exact_T, atol=1e-5)
+    made_T, made_entropy_T = score_tokens(logits_TV, None, target_T, heat_T, chunk=chunk)
+    assert torch.allclose(made_T, scores_T, atol=1e-6)
+    assert torch.allclose(made_entropy_T, entropy_T, atol=1e-6)

@@ -40,3 +40,19 @@ def test_what_server_and_trainer_differ_by_is_no_divergence() -> None:
     for _ in range(9):
         pace.follow(1.0, 0.05)
     assert pace.rate == 1.0
+
+
+def test_steps_that_measure_nothing_are_on_the_path_and_leave_the_rate() -> None:
+    pace = Pace(10.0, 0.1)
+    for _ in range(5):
+        pace.follow(1.0, None)
+    assert pace.rate == 1.0
+    # Half the path allows half the target: what five steps did is no difference of the server's.
+    pace.follow(1.0, 0.5)
+    assert pace.rate < 1.0
+    on_path = Pace(10.0, 0.1)
+    on_path.follow(1.0, 0.0)
+    for _ in range(4):
+        on_path.follow(1.0, None)
+    on_path.follow(1.0, 0.05)
+    assert on_path.rate == 1.0

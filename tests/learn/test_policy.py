@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.learn.families import make_family
+from tests.learn.families import make_config, make_family, write_family
 
 from liveweights.learn.policy import Policy, steps
 from liveweights.learn.settings import LearnSettings
@@ -57,6 +57,18 @@ def test_packed_gradients_are_those_of_the_rows_one_by_one(
     largest = max(float(g.abs().max()) for g in alone)
     for one, other in zip(together, alone, strict=True):
         assert float((one - other).abs().max()) < 1e-4 * largest
+
+
+@pytest.mark.parametrize("name", ["llama4", "gpt_neo"])
+def test_layers_with_windows_or_chunks_of_their_own_get_rows(name: str, tmp_path: Path) -> None:
+    """The comparison at the start is of fewer tokens than these."""
+    policy = Policy(write_family(make_config(name), tmp_path), None, SETTINGS)
+    assert policy.layout == "rows"
+    start = list(range(1, 40))
+    rows = [TokenRow(start, list(range(n, n + 40))) for n in (50, 90, 130)]
+    together = policy.score(rows, [1.0] * 3, 4096)
+    for row, score_T in zip(rows, together, strict=True):
+        assert torch.allclose(score_T, policy.score([row], [1.0], 4096)[0], atol=1e-4)
 
 
 def test_what_a_family_does_not_take_is_told_and_another_way_is_chosen(

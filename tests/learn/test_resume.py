@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.learn.test_update import row
 
 from liveweights.learn.job import Step
@@ -73,3 +77,60 @@ def test_keeping_takes_a_small_part_of_the_time(tmp_path: Path) -> None:
     assert resume.load("g") is None
     assert Resume(tmp_path / "resume.pt", "from other weights").load("f") is None
     assert Resume(tmp_path / "none.pt").load("f") is None
+
+
+def make_state(folder: Path) -> bytes:
+    file = folder / "state.pt"
+    Resume(file).keep("f", [torch.zeros(10)], {"state": {}, "param_groups": []}, {"count": 1})
+    return file.read_bytes()
+
+
+@given(data=st.data())
+def test_a_state_that_cannot_be_read_begins_anew(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """Cut, or with a part of it overwritten, as after a power failure."""
+    folder = tmp_path_factory.mktemp("states")
+    state = bytearray(make_state(folder))
+    start = data.draw(st.integers(0, len(state) - 1))
+    if data.draw(st.booleans()):
+        del state[start:]
+    else:
+        junk = data.draw(st.binary(min_size=1, max_size=60))
+        state[start : start + len(junk)] = junk
+    file = folder / "resume.pt"
+    file.write_bytes(state)
+    kept = Resume(file).load("f")
+    assert kept is None or kept.numbers.keys()
+
+
+def test_a_state_that_is_none_begins_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "resume.pt"
+    for content in (b"", b"PK", make_state(tmp_path)[:-40]):
+        file.write_bytes(content)
+        assert Resume(file).load("f") is None
+        assert "cannot be read; it begins anew" in caplog.text
+        caplog.clear()
+    torch.save({"fingerprint": ["", "f"]}, file)
+    assert Resume(file).load("f") is None
+
+
+LIMITED = """
+import logging, pathlib, resource, signal, sys, torch
+from liveweights.learn.resume import Resume
+logging.basicConfig(stream=sys.stdout)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+resume = Resume(pathlib.Path(sys.argv[1]))
+for count in range(2):
+    resume.keep("f", [torch.zeros(100_000)], {}, {"count": count})
+"""
+
+
+def test_without_room_an_update_goes_on_and_nothing_is_left(tmp_path: Path) -> None:
+    """In a process of its own, which may write no large file."""
+    file = tmp_path / "cycle" / "resume.pt"
+    done = subprocess.run([sys.executable, "-c", LIMITED, file], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("is not kept from here on") == 1
+    assert list(file.parent.iterdir()) == []

@@ -37,6 +37,13 @@ def test_every_answer_token_is_read_behind_its_own_prefix(rows: list[TokenRow]) 
     assert place == len(tree.target_T)
 
 
+@given(paths, st.integers(1, 9))
+def test_a_window_is_counted_in_the_nodes_own_rows(rows: list[TokenRow], window: int) -> None:
+    tree = build(rows)
+    near = tree.depth_N[:, None] - tree.depth_N[None, :] < window
+    assert (tree.mask_NN(window) == tree.mask_NN() & near).all()
+
+
 @given(paths)
 def test_a_prefix_is_one_node(rows: list[TokenRow]) -> None:
     fed = {

@@ -12,6 +12,7 @@ from tests.learn.voters import SOMEBODY
 
 from liveweights.learn.job import Report, Step
 from liveweights.learn.policy import Policy
+from liveweights.learn.resume import Kept, Resume
 from liveweights.learn.rows import Row
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.tree import TokenRow, TreeBuilder
@@ -187,6 +188,46 @@ def test_a_step_of_several_trees_is_that_of_one(tiny: Path) -> None:
 
     for one, other in zip(weights(1024, 1), weights(64, 5), strict=True):
         assert torch.allclose(one, other, atol=1e-5)
+
+
+def test_preferences_of_a_step_are_held_against_one_point(tiny: Path) -> None:
+    """However many passes the step takes; from the second step on that point is not 0."""
+
+    def weights(nodes: int) -> tuple[Report, list[torch.Tensor]]:
+        policy = Policy(tiny, None, LearnSettings())
+        rows = [
+            row("preference", [*range(1 + n, 40 + n)], [n, 9 + n][: 1 + n % 2], 0.5 * (-1) ** n, [])
+            for n in range(3)
+        ]
+        settings = LearnSettings(nodes=nodes, step_rows=3, epochs=4, learning_rate=5e-3)
+        told: list[Step] = []
+        report = update(policy, rows, settings, told.append)
+        assert report.steps == len(told) == 4
+        return report, [weight.detach().clone() for weight in policy.parameters()]
+
+    (whole, ours), (parts, theirs) = weights(1024), weights(64)
+    assert parts.loss == pytest.approx(whole.loss, rel=1e-5)
+    for one, other in zip(ours, theirs, strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+
+
+def test_a_step_without_sampled_answers_leaves_the_penalty_as_it_is(tiny: Path) -> None:
+    settings = LearnSettings(learning_rate=5e-3, epochs=1, nodes=64, step_rows=1, seed=1)
+    policy = Policy(tiny, None, settings)
+    demonstrations = [row("correction", [*range(1 + n, 60 + n)], [5], 0.5, []) for n in range(4)]
+    weights: list[float] = []
+
+    class Hears(Resume):
+        def load(self, fingerprint: str) -> Kept | None:
+            return None
+
+        def keep(
+            self, fingerprint: str, parameters: Any, optimizer: Any, numbers: dict[str, Any]
+        ) -> None:
+            weights.append(numbers["kl_weight"])
+
+    update(policy, demonstrations, settings, resume=Hears(Path("nowhere")))
+    assert weights == [settings.kl_weight] * 4
 
 
 def test_a_step_without_finite_numbers_is_skipped_and_counted(tiny: Path) -> None:

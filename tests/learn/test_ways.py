@@ -52,3 +52,13 @@ def test_what_cannot_be_read_is_looked_for_again(tmp_path: Path) -> None:
     assert read_way(file) == way
     file.write_text("{")
     assert read_way(file) is None
+
+
+def test_where_nothing_can_be_kept_the_way_is_taken_all_the_same(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "ways").write_text("a file in the folder's place")
+    file = tmp_path / "ways" / "x.json"
+    write_way(file, Way(layout="trees", headless=True, bytes_per_node=1e5))
+    assert "is not kept" in caplog.text
+    assert read_way(file) is None

@@ -56,6 +56,14 @@ def read_dialogue(tokenizer: Any, render: Render) -> Dialogue | None:
     return Dialogue(between, closing, tuple(ids))
 
 
+def read_opening(tokenizer: Any) -> tuple[int, ...]:
+    """What a tokenizer puts before any text: the token that begins one, if it has such a token."""
+    said: list[int] = tokenizer("a", add_special_tokens=False).input_ids
+    whole: list[int] = tokenizer("a").input_ids
+    places = (n for n in range(len(whole)) if whole[n : n + len(said)] == said)
+    return tuple(whole[: next(places, 0)])
+
+
 def add_follow_ups(
     examples: Sequence[Example],
     next_prompts: Mapping[str, Sequence[int]],
@@ -95,14 +103,18 @@ def hindsight_prompt(
     reaction: str,
     dialogue: Dialogue | None,
     encode: Callable[[str], list[int]],
+    *,
+    opening: tuple[int, ...] = (),
 ) -> list[int]:
     """The prompt of a policy that knows how the user will react.
 
-    In a chat the reaction is told at the end of the user's message; elsewhere in front.
+    In a chat the reaction is told at the end of the user's message; elsewhere in front, but behind
+    the ``opening`` (see ``read_opening``) of a prompt that has it.
     ``encode`` must not read special tokens in what a user wrote.
     """
     note = _NOTE.format(reaction=reaction.strip())
     closing = dialogue.closing_ids if dialogue else ()
     if closing and tuple(prompt_ids[-len(closing) :]) == closing:
         return [*prompt_ids[: -len(closing)], *encode("\n\n" + note), *closing]
-    return [*encode(note + "\n\n"), *prompt_ids]
+    begun = len(opening) if tuple(prompt_ids[: len(opening)]) == opening else 0
+    return [*prompt_ids[:begun], *encode(note + "\n\n"), *prompt_ids[begun:]]

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from liveweights.learn.drift import measure_drift
-from liveweights.learn.head import scaled_logprobs
 from liveweights.learn.job import HeldBack, Moved, Weights
 from liveweights.learn.policy import Policy
 from liveweights.learn.rewards import RewardMap, reward
@@ -222,7 +221,6 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-@torch.no_grad()
 def score_with_entropy(
     policy: Policy, paths: Sequence[TokenRow], temperatures: Sequence[float], nodes: int
 ) -> tuple[list[Tensor], list[Tensor]]:
@@ -231,11 +229,8 @@ def score_with_entropy(
     scores: list[Tensor] = [torch.empty(0)] * len(paths)
     entropies: list[Tensor] = [torch.empty(0)] * len(paths)
     for indices in policy.pack(paths, nodes):
-        logits_TV, target_T, row_T = policy.logits([paths[i] for i in indices])
-        heat_T = torch.tensor([temperatures[i] for i in indices])[row_T]
-        score_T = scaled_logprobs(logits_TV, target_T, heat_T)
-        plain_TV = logits_TV.log_softmax(-1)
-        entropy_T = -(plain_TV.exp() * plain_TV).sum(-1)
+        heat_B = torch.tensor([temperatures[i] for i in indices])
+        score_T, entropy_T = policy.logprobs_and_entropies([paths[i] for i in indices], heat_B)
         lengths = [len(paths[i].answer_ids) for i in indices]
         parts = zip(indices, score_T.split(lengths), entropy_T.split(lengths), strict=True)
         for index, score, entropy in parts:

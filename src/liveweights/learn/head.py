@@ -33,6 +33,33 @@ def token_logprobs(
     )
 
 
+@torch.no_grad()
+def score_tokens(
+    hidden_TD: Tensor,
+    head: Any,
+    target_T: Tensor,
+    temperature_T: Tensor,
+    *,
+    chunk: int = CHUNK,
+) -> tuple[Tensor, Tensor]:
+    """Without gradient: each target's log-probability under softmax(head(hidden) / temperature)
+    (T,), and the entropy of softmax(head(hidden)) (T,), in nats; float32.
+
+    Where ``head`` is None the logits are made: they are in ``hidden_TD``'s place.
+    """
+    vocabulary: int = hidden_TD.shape[1] if head is None else head.weight.shape[0]
+    rows = max(1, chunk // vocabulary)
+    scores: list[Tensor] = []
+    entropies: list[Tensor] = []
+    for h, y, t in zip(
+        hidden_TD.split(rows), target_T.split(rows), temperature_T.split(rows), strict=True
+    ):
+        logits_TV = (h if head is None else head(h)).float()
+        scores.append(scaled_logprobs(logits_TV, y, t))
+        entropies.append(_entropy(logits_TV))
+    return torch.cat(scores), torch.cat(entropies)
+
+
 def scaled_logprobs(logits_TV: Tensor, target_T: Tensor, temperature_T: Tensor) -> Tensor:
     """Log-probability of each target under softmax(logits / temperature) -> (T,)."""
     scaled_TV = logits_TV / temperature_T[:, None]
@@ -42,3 +69,8 @@ def scaled_logprobs(logits_TV: Tensor, target_T: Tensor, temperature_T: Tensor) 
 
 def _logprobs(hidden_TD: Tensor, head: Any, target_T: Tensor, temperature_T: Tensor) -> Tensor:
     return scaled_logprobs(head(hidden_TD).float(), target_T, temperature_T)
+
+
+def _entropy(logits_TV: Tensor) -> Tensor:
+    log_TV = logits_TV.log_softmax(-1)
+    return -(log_TV.exp() * log_TV).sum(-1)

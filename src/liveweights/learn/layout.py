@@ -22,6 +22,24 @@ Layout = Literal["trees", "tree", "rows"]
 all rows; no tree."""
 
 
+_MASKED = {"full_attention", "sliding_attention"}
+"""What a layer may see of its row, as a tree's mask can tell it."""
+
+
+def fits_trees(model: Any, config: Any) -> bool:
+    """Whether all that a node sees is what a mask from outside says, be rows as long as they may.
+
+    ``model`` is a causal one of Transformers, ``config`` its text config. Not so where layers see
+    chunks or what they choose themselves, are recurrent (parameters ``A_log``), or make masks of
+    their own, as older families do.
+    """
+    if not set(getattr(config, "layer_types", None) or ()) <= _MASKED:
+        return False
+    if any(hasattr(module, "A_log") for module in model.modules()):
+        return False
+    return bool(model.is_backend_compatible())
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """``inputs`` for the model; where answer tokens are read, what they are and whose.
@@ -67,7 +85,8 @@ def lay_out(
 def _tree(tree: Tree, config: Any, device: torch.device, dtype: torch.dtype) -> Batch:
     def mask(window: int | None) -> Tensor:
         seen_NN = torch.from_numpy(tree.mask_NN(window))
-        mask_NN = torch.zeros(seen_NN.shape, dtype=dtype).masked_fill(~seen_NN, float("-inf"))
+        # In place: of a long row it is gigabytes.
+        mask_NN = torch.full(seen_NN.shape, float("-inf"), dtype=dtype).masked_fill_(seen_NN, 0.0)
         return mask_NN[None, None].to(device)
 
     kinds: set[str] = set(getattr(config, "layer_types", None) or ())

@@ -15,7 +15,7 @@ import msgspec
 from liveweights.catalog.template import rendering
 from liveweights.learn import sharing
 from liveweights.learn.baseline import Baseline
-from liveweights.learn.dialogue import add_follow_ups, read_dialogue
+from liveweights.learn.dialogue import add_follow_ups, read_dialogue, read_opening
 from liveweights.learn.evidence import (
     Question,
     Scores,
@@ -101,6 +101,7 @@ def learn(job: Job, folder: Path) -> Result:
         encode=encode,
         incumbent=job.incumbent,
         dialogue=dialogue,
+        opening=read_opening(tokenizer),
         earlier=job.earlier,
         held_back=job.held_back,
     )

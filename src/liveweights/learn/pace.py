@@ -37,17 +37,19 @@ class Pace:
     def state(self, state: tuple[float, float, float]) -> None:
         self.rate, self._done, self._floor = state
 
-    def follow(self, scheduled: float, divergence: float) -> None:
-        """Take in what was measured just before a step with the factor ``scheduled``.
+    def follow(self, scheduled: float, divergence: float | None) -> None:
+        """Take in what was measured just before a step with the factor ``scheduled``; None where
+        it has nothing to measure on: it is a part of the path, and leaves the rate as it is.
 
         Nothing has moved before the first one: what is measured there is what server and trainer
-        differ by, and no divergence.
+        differ by, and no divergence. What was not measured then counts as divergence.
         """
-        if not self._done:
-            self._floor = divergence
-        else:
-            allowed = self._target * self._done / self._total
-            self.rate = adjust(self.rate, divergence - self._floor, allowed)
+        if divergence is not None:
+            if not self._done:
+                self._floor = divergence
+            else:
+                allowed = self._target * self._done / self._total
+                self.rate = adjust(self.rate, divergence - self._floor, allowed)
         self._done += scheduled
 
 

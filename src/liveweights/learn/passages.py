@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from liveweights.catalog.control import ControlTokens
 from liveweights.catalog.template import Render, TemplateRefusal
 from liveweights.record.example import Example
 from liveweights.record.generation import Generation
@@ -52,11 +53,25 @@ def prompt_ids(generation: Generation, tokenizer: Any, render: Render) -> list[i
             messages = [{"role": "system", "content": asked.instructions}, *messages]
     if not messages:
         return []
+    control = ControlTokens(tokenizer)
+    hidden = control.hidden()  # what somebody said is text, also where it looks like the template's
+    turns = [
+        {name: value if name == "role" else hidden.hide(value) for name, value in message.items()}
+        for message in map(_plain, messages)
+    ]
     try:
-        text = render([_plain(message) for message in messages], asked.tools)
+        text = render(turns, hidden.hide(asked.tools))
     except TemplateRefusal:
         return []
-    return list(tokenizer.encode(text, add_special_tokens=False))
+
+    def encode(part: str) -> list[int]:
+        return list(tokenizer.encode(part, add_special_tokens=False))
+
+    return [
+        id
+        for part, said in hidden.pieces(text)
+        for id in (control.spell(part, encode) if said else encode(part))
+    ]
 
 
 def prompt_text(generation: Generation) -> str:

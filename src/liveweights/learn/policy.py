@@ -15,8 +15,8 @@ from torch import Tensor
 from liveweights.catalog.routers import stack
 from liveweights.engines.experts import Experts
 from liveweights.learn import attention, sharing
-from liveweights.learn.head import scaled_logprobs, token_logprobs
-from liveweights.learn.layout import Batch, Layout, lay_out
+from liveweights.learn.head import scaled_logprobs, score_tokens, token_logprobs
+from liveweights.learn.layout import Batch, Layout, fits_trees, lay_out
 from liveweights.learn.routing import Routing
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.tree import TokenRow, pack
@@ -60,7 +60,8 @@ class Policy:
         """Of each row's tokens (N, L, K), as the incumbent computed them."""
         self._served: dict[tuple[int, ...], Tensor] = {}
         """Of the tokens that predict its answer (T, L, K), as they were served."""
-        self._keeping = False
+        self._forcing = False
+        """Whether passes without gradient send tokens through their experts, too."""
         self.passed: Callable[[int, int], None] = _tell_nobody
         """Told after each pass that only scores: rows of it, and in all that were asked for."""
         self.layout: Layout = "rows"
@@ -122,6 +123,22 @@ class Policy:
             logprobs_T = token_logprobs(self._hidden(batch), head, batch.target_T, heat_T)
         return logprobs_T.cpu(), batch.row_T
 
+    @torch.no_grad()
+    def logprobs_and_entropies(
+        self, paths: Sequence[TokenRow], temperature_B: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Of each answer token its log-probability (T,) at its row's temperature, and the entropy
+        of what could stand there (T,) at temperature 1, in nats."""
+        if not self.headless:
+            logits_TV, target_T, row_T = self.logits(paths)
+            return score_tokens(logits_TV, None, target_T, temperature_B[row_T])
+        batch = self._lay_out(paths)
+        heat_T = temperature_B[batch.row_T].to(self.device)
+        head = self._language_model().get_output_embeddings()
+        with self._autocast():
+            scores_T, entropy_T = score_tokens(self._hidden(batch), head, batch.target_T, heat_T)
+        return scores_T.cpu(), entropy_T.cpu()
+
     def pack(self, paths: Sequence[TokenRow], nodes: int) -> list[list[int]]:
         """Passes of at most ``nodes`` tokens each, or of one row; see `tree.pack`."""
         return pack(paths, nodes, shared=self.layout != "rows")
@@ -134,31 +151,35 @@ class Policy:
         nodes: int,
         *,
         keep_routes: bool = False,
+        follow_routes: bool = False,
     ) -> list[Tensor]:
         """Log-probabilities of each row's answer tokens, without gradient.
 
         ``keep_routes``: these are the rows of an update, and this the incumbent. Where routing
         is to be kept, gradient steps will send their tokens through the experts that they go
         through now: those that served them where that is known (``route_as_served``).
+        ``follow_routes``: these are rows of a gradient step, computed as it will compute them, and
+        part of it: ``passed`` is not told.
         """
         groups = self.pack(paths, nodes)
         ours = sharing.share(groups)
         most = -(-len(groups) // sharing.processes())
         scores: list[Tensor] = []
+        self._forcing = keep_routes or follow_routes
         # Sharded weights are gathered by all processes at once: all make equally many passes.
         for indices in [*ours, *groups[: most - len(ours)]]:
             chosen = [paths[i] for i in indices]
             heat_B = torch.tensor([temperatures[i] for i in indices])
             if keep_routes and self.keeps_routing:
-                self._keeping = True
                 with self._routing.recorded() as choices:
                     logprobs_T, row_T = self.logprobs(chosen, heat_B)
-                self._keeping = False
                 self._keep(chosen, stack(choices))
             else:
                 logprobs_T, row_T = self.logprobs(chosen, heat_B)
             scores += logprobs_T.split([int(n) for n in torch.bincount(row_T)])
-            self.passed(sharing.processes() * len(chosen), len(paths))
+            if not follow_routes:
+                self.passed(sharing.processes() * len(chosen), len(paths))
+        self._forcing = False
         if keep_routes and self.keeps_routing:
             self._routes = dict(sharing.gather(list(self._routes.items())))
         return sharing.gather(scores[: sum(map(len, ours))])
@@ -196,7 +217,7 @@ class Policy:
         batch = lay_out(paths, self.layout, self._config, device=self.device, dtype=self._dtype)
         if torch.is_grad_enabled() and sharing.processes() == 1:
             self._stay_within(batch.inputs["input_ids"].numel())
-        forced = self.keeps_routing and (torch.is_grad_enabled() or self._keeping)
+        forced = self.keeps_routing and (torch.is_grad_enabled() or self._forcing)
         self._routing.force(self._choices(paths, batch) if forced else None)
         return batch
 
@@ -249,8 +270,8 @@ class Policy:
             ("tree", False),
             ("rows", True),
         ]
-        if any(hasattr(module, "A_log") for module in self.model.modules()):
-            ways = ways[-1:]  # recurrent, as small random weights may hide
+        if not fits_trees(self._language_model(), self._config):
+            ways = ways[-1:]  # rows as short as these, or small random weights, may hide it
         for self.layout, self.headless in ways:
             self._take_attention()
             try:

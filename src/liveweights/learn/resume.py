@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
+import pickle
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +19,14 @@ log = logging.getLogger(__name__)
 
 PART = 20
 """Keeping takes at most one part in so many of an update's time."""
+
+_STATE = ("parameters", "optimizer", "numbers")
+_UNREADABLE = (
+    *(OSError, EOFError, RuntimeError, pickle.UnpicklingError),
+    *(ValueError, LookupError, TypeError, AttributeError),
+)
+"""What PyTorch raises for a file that is empty, cut or was overwritten, and what then lacks a
+state's parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +50,21 @@ class Resume:
         self._next = 0.0
 
     def load(self, fingerprint: str) -> Kept | None:
-        """What was kept of this job; None where nothing was, or of another one."""
+        """What was kept of this job; None where nothing was, of another one, or what cannot be
+        read."""
         try:
             # Tensors and plain values only: nothing in the file is run.
             state: Any = torch.load(self._file, map_location="cpu", weights_only=True)
+            whose, kept = state["fingerprint"], Kept(*(state[name] for name in _STATE))
         except FileNotFoundError:
             return None
-        if state["fingerprint"] != [self._origin, fingerprint]:
+        except _UNREADABLE as error:
+            log.warning("what was kept of an update cannot be read; it begins anew: %s", error)
+            return None
+        if whose != [self._origin, fingerprint]:
             log.info("what was kept of an update is of another one; this one begins anew")
             return None
-        return Kept(cast("list[Tensor]", state["parameters"]), state["optimizer"], state["numbers"])
+        return kept
 
     def keep(
         self,
@@ -58,21 +73,38 @@ class Resume:
         optimizer: dict[str, Any],
         numbers: dict[str, Any],
     ) -> None:
-        """After a step; where the last state was kept a moment ago, that one has to do."""
+        """After a step; where the last state was kept a moment ago, that one has to do.
+
+        Where there is no room for it, or the disk fails, the update goes on without.
+        """
         began = time.monotonic()
         if began < self._next:
             return
-        partial = self._file.with_suffix(".partial")
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(
-            {
-                "fingerprint": [self._origin, fingerprint],
-                "parameters": [parameter.detach().cpu() for parameter in parameters],
-                "optimizer": optimizer,
-                "numbers": numbers,
-            },
-            partial,
-        )
-        os.replace(partial, self._file)
+        state = {
+            "fingerprint": [self._origin, fingerprint],
+            "parameters": [parameter.detach().cpu() for parameter in parameters],
+            "optimizer": optimizer,
+            "numbers": numbers,
+        }
+        try:
+            self._write(state)
+        except (OSError, RuntimeError) as error:  # the latter is how PyTorch says what a disk says
+            log.warning("the state of the update is not kept from here on: %s", error)
+            self._next = math.inf
+            return
         now = time.monotonic()
         self._next = now + PART * (now - began)
+
+    def _write(self, state: dict[str, Any]) -> None:
+        """Whole or not at all, be it that the power fails."""
+        partial = self._file.with_suffix(".partial")
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with partial.open("wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(self._file)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise

@@ -86,6 +86,7 @@ def build_rows(
     encode: Encode,
     incumbent: str = "",
     dialogue: Dialogue | None = None,
+    opening: tuple[int, ...] = (),
     earlier: Mapping[str, int] = NOBODY,
     held_back: Sequence[Example] = (),
 ) -> Rows:
@@ -96,7 +97,8 @@ def build_rows(
 
     ``encode`` turns text into token ids and reads no special tokens in it. A completion that was
     shown teaches its text, and what the user wrote instead, where that is known. One that was
-    drafted and withheld teaches what the user wrote. Words of the user teach in hindsight.
+    drafted and withheld teaches what the user wrote. Words of the user teach in hindsight, behind
+    the ``opening`` of the model's texts (`dialogue.read_opening`).
     """
     counts: Counter[str] = Counter()
     masks: Counter[str] = Counter()
@@ -136,7 +138,9 @@ def build_rows(
             rows.append(answer)
             # What was said of the whole episode is told where it ended.
             said = example if generation.id in last else Example(generation, own_feedback(example))
-            rows += _hindsight(said, answer, settings=settings, dialogue=dialogue, encode=encode)
+            rows += _hindsight(
+                said, answer, settings=settings, dialogue=dialogue, opening=opening, encode=encode
+            )
         rows += _correction(example, voter, settings, encode)
     for example in withheld:
         taught = _correction(example, voters[example.generation.id], settings, encode)
@@ -269,12 +273,13 @@ def _hindsight(
     *,
     settings: LearnSettings,
     dialogue: Dialogue | None,
+    opening: tuple[int, ...],
     encode: Encode,
 ) -> list[Row]:
     words = [f.text for f in example.feedback if f.signal == "comment" and f.text]
     if not words or not settings.hindsight_weight:
         return []
-    teacher_ids = hindsight_prompt(answer.prompt_ids, words[-1], dialogue, encode)
+    teacher_ids = hindsight_prompt(answer.prompt_ids, words[-1], dialogue, encode, opening=opening)
     return [
         replace(
             answer,

@@ -51,8 +51,8 @@ class Tree:
             if parent >= 0:
                 mask[node] = mask[parent]
             mask[node, node] = True
-        if window is not None:
-            mask &= self.depth_N[:, None] - self.depth_N[None, :] < window
+            if window is not None:  # what a node no longer sees, its children do not see either
+                mask[node] &= self.depth_N > self.depth_N[node] - window
         return mask
 
 

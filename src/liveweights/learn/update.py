@@ -19,7 +19,7 @@ from liveweights.learn.losses.cispo import cispo_loss
 from liveweights.learn.losses.demonstration import demonstration_loss
 from liveweights.learn.losses.divergence import adapt, divergence
 from liveweights.learn.losses.hindsight import hindsight_advantage
-from liveweights.learn.losses.kto import kto_loss
+from liveweights.learn.losses.kto import find_reference_point, kto_loss
 from liveweights.learn.losses.policy import policy_loss
 from liveweights.learn.losses.ratio import answer_ratio
 from liveweights.learn.pace import Pace
@@ -50,10 +50,12 @@ class _Prepared:
 
 @dataclass(frozen=True, slots=True)
 class _Whole:
-    """Rows and sampled answer tokens of a gradient step, over all processes."""
+    """Rows and sampled answer tokens of a gradient step, over all processes, and the point that
+    its `kto` rows are held against; None where its only pass will tell."""
 
     rows: int
     sampled: int
+    reference_point: Tensor | None
 
 
 def update(
@@ -123,6 +125,11 @@ def update(
             whole = _Whole(
                 rows=len(chosen),
                 sampled=sum(len(rows[i].answer_ids) for i in chosen if rows[i].role == "policy"),
+                reference_point=(
+                    _reference_point(policy, prepared, chosen, settings)
+                    if len(groups) > 1 or sharing.processes() > 1
+                    else None
+                ),
             )
             optimizer.zero_grad(set_to_none=True)
             drift = loss = 0.0
@@ -145,15 +152,17 @@ def update(
             drift, loss = sharing.total(drift), sharing.total(loss)
             count, done = count + 1, done + len(chosen)
             if all(math.isfinite(figure) for figure in (norm, drift, loss)):
-                kl, step_loss, total = drift, loss, total + loss
+                step_loss, total = loss, total + loss
                 norms.append(norm)
-                if whole.sampled:
-                    pace.follow(rate, kl)
+                measured = drift if whole.sampled else None
+                pace.follow(rate, measured)
                 rates.append(pace.rate)
                 for parameters in optimizer.param_groups:
                     parameters["lr"] = policy.updater.learning_rate * rate * pace.rate
                 optimizer.step()
-                kl_weight = adapt(kl_weight, kl, settings.kl_target)
+                if measured is not None:
+                    kl = measured
+                    kl_weight = adapt(kl_weight, kl, settings.kl_target)
             else:
                 skipped += 1
             progress(
@@ -293,6 +302,22 @@ def _hindsight(
     }
 
 
+def _reference_point(
+    policy: Policy, prepared: _Prepared, chosen: Sequence[int], settings: LearnSettings
+) -> Tensor | None:
+    """Of a step of several passes, before the first; None where nothing is learnt so."""
+    places = [i for i in chosen if prepared.rows[i].role == "preference"]
+    if not places:
+        return None
+    now = policy.score(
+        [prepared.token_rows[i] for i in places],
+        [prepared.rows[i].temperature for i in places],
+        settings.nodes,
+        follow_routes=True,
+    )
+    return find_reference_point(now, [prepared.incumbent[i] for i in places])
+
+
 def _is_off(row: Row, logprobs_T: Tensor, settings: LearnSettings) -> bool:
     if not row.behaviour:
         return False
@@ -341,14 +366,21 @@ def _loss(
                     reject_alpha=settings.reject_alpha,
                 )
             case "preference":
-                answers = max(1, sum(rows[i].role == "preference" for i in chosen))
-                reference_point = (kl_T * of(role)).sum() / answers
+                own = [
+                    (n, incumbent[i])
+                    for i, n in zip(chosen, now, strict=True)
+                    if rows[i].role == role
+                ]
                 values_T = kto_loss(
                     logprobs_T,
                     incumbent_T,
                     weight_B,
                     row_T,
-                    reference_point=reference_point,
+                    reference_point=(
+                        find_reference_point([n for n, _ in own], [was for _, was in own])
+                        if whole.reference_point is None
+                        else whole.reference_point
+                    ),
                     beta=settings.kto_beta,
                 )
             case "correction":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from liveweights import __version__
 from liveweights.learn.layout import Layout
 from liveweights.learn.settings import LearnSettings
 from liveweights.weights.staging import write_whole
+
+log = logging.getLogger(__name__)
 
 
 class Way(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,10 +45,13 @@ def read_way(file: Path) -> Way | None:
     """What is kept there; None where nothing is that can be read."""
     try:
         return msgspec.json.decode(file.read_bytes(), type=Way)
-    except (FileNotFoundError, msgspec.MsgspecError):
+    except (OSError, msgspec.MsgspecError):
         return None
 
 
 def write_way(file: Path, way: Way) -> None:
-    """Keep it, whole or not at all."""
-    write_whole(file, msgspec.json.encode(way))
+    """Keep it, whole or not at all; where there is no room, the next policy looks for it again."""
+    try:
+        write_whole(file, msgspec.json.encode(way))
+    except OSError as error:
+        log.warning("how the model is computed is not kept: %s", error)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liveweights.serve.api.control import ControlTokens
+from liveweights.catalog.control import ControlTokens
 from liveweights.serve.api.settings import ApiSettings
 
 from .doubles import make_api, make_tokenizer

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
+from liveweights.catalog.control import ControlTokens, Hidden
 from liveweights.http.errors import too_many
 from liveweights.http.slots import QueueFull, Slots
-from liveweights.serve.api.control import ControlTokens, Hidden
 from liveweights.serve.api.refusals import prompt_exceeds
 from liveweights.serve.api.tokenization import INLINE_CHARACTERS, Tokenizer
 

@@ -12,12 +12,12 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 from msgspec import Meta
 
+from liveweights.catalog.control import Hidden
 from liveweights.catalog.template import TemplateRefusal
 from liveweights.catalog.template_host import CONTINUE
 from liveweights.engines.text import heal
 from liveweights.http.errors import bad_request, need, unsupported
 from liveweights.http.surrogates import without_halves
-from liveweights.serve.api.control import Hidden
 from liveweights.serve.api.encoder import Encoder
 from liveweights.serve.api.syntax.arguments import write_value
 from liveweights.serve.api.syntax.find import takes_tools

@@ -13,8 +13,6 @@ import secrets
 from collections.abc import Callable
 from typing import Any, cast
 
-from liveweights.serve.api.tokenization import Tokenizer
-
 _OPEN, _CLOSE = "\ue000", "\ue001"
 """Of a mark; for private use, and a tokenizer never sees them."""
 
@@ -65,7 +63,7 @@ class Hidden:
 class ControlTokens:
     """Those of one tokenizer."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Any) -> None:
         added: dict[int, Any] = getattr(tokenizer, "added_tokens_decoder", {})
         names = {token.content for token in added.values() if token.special and token.content}
         longest = sorted(map(re.escape, names), key=len, reverse=True)
