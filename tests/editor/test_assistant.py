@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from aiohttp import web
 from msgspec.structs import replace
 
-from liveweights.editor.assistant import Assistant
+from liveweights.editor.assistant import Assistant, make_user
 from liveweights.editor.outbox import Outbox
 from liveweights.editor.service import Refused, Service
 from liveweights.editor.settings import EditorSettings
@@ -165,6 +166,20 @@ def test_what_waits_is_told_unless_it_is_said_anew_what_may_be_sent(
     followed = [("g2", "accepted", None), ("g2", "edited", " width")]
     expected = (waited if change == {"enabled": False} else [*waited, *followed]) if kept else []
     assert asyncio.run(scenario()) == expected
+
+
+def test_an_account_without_a_name_is_known_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container whose user has no line in /etc/passwd."""
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    ours = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 3)
+    nameless = make_user()
+    assert nameless == make_user()
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 4)
+    assert make_user() != nameless
+    monkeypatch.setattr(os, "getuid", lambda: ours)
+    assert make_user() != nameless
 
 
 def test_what_is_open_twice_or_not_at_all_is_passed_over(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 import hashlib
+import os
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -42,7 +43,11 @@ class _Asked:
 
 def make_user() -> str:
     """A name that says nothing and stays the same: a hash of the account and the machine."""
-    return hashlib.sha256(f"{getpass.getuser()}@{platform.node()}".encode()).hexdigest()[:16]
+    try:
+        account = getpass.getuser()
+    except (KeyError, OSError):  # a container's, without a name; OSError from Python 3.13 on
+        account = str(os.getuid())
+    return hashlib.sha256(f"{account}@{platform.node()}".encode()).hexdigest()[:16]
 
 
 class Assistant:
