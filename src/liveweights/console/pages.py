@@ -112,7 +112,7 @@ SINGLE = (
         "/invoices", "invoice.html", invoices.read_one, encodings=invoices.ENCODINGS, tenants=True
     ),
 )
-FORMS = (STEER, ROLL_BACK, OVERRULE, databases.CHANGE, keys.CHANGE, users.CHANGE)
+FORMS = (STEER, ROLL_BACK, OVERRULE, databases.CHANGE, keys.CHANGE)
 HOME = Page("/", "home.html", read_home)
 FORESEEN = 10.0
 """Seconds for which those who watch are told the same of the next cycle."""
@@ -127,7 +127,8 @@ class Console:
         self._connections = Connections(pool, longest=LONGEST_SECONDS)
         self._now = now
         self._entry = entry
-        self._rating = rating.make_form(recorder)
+        own = (users.make_form(entry.provider is not None), rating.make_form(recorder))
+        self._forms = (*FORMS, *own)
         self._glances: dict[str, Glance[str]] = {}
         self._foreseen: dict[str, tuple[float, Next]] = {}
         self.feed = Feed(self._glance)
@@ -145,7 +146,7 @@ class Console:
             *(Route("GET", f"{page.path}.json", self._show(page, "json")) for page in LISTS),
             *(Route("GET", page.path + "/{id}", self._show_one(page)) for page in SINGLE),
             Route("GET", "/answers.jsonl", self._for_people(self._export, tenants=True)),
-            *(Route("POST", form.path, self._take(form)) for form in (*FORMS, self._rating)),
+            *(Route("POST", form.path, self._take(form)) for form in self._forms),
             Mount(PREFIX, [Route("GET", "/{name}", serve_asset)]),
         ]
 
