@@ -147,6 +147,14 @@ def check_safe(page: httpx.Response) -> None:
             assert (attrs.get("src") or "").startswith("/assets/")
 
 
+def link_to_more(page: httpx.Response) -> str:
+    """The address of what follows in the list."""
+    tags = Outline(page.text).tags
+    (address,) = (attrs["href"] for _, attrs in tags if attrs.get("class") == "more")
+    assert address is not None
+    return address
+
+
 def test_lists_are_read_page_by_page(database_dsn: str) -> None:
     async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
         client.auth = httpx.BasicAuth(*LOGIN)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from functools import partial
 from time import monotonic
+from typing import Any
 
 import msgspec
 from starlette.datastructures import Headers
@@ -175,9 +176,19 @@ class Console:
             content = await asyncio.to_thread(encoding.write, data)
             await reply(send, 200, content, HEADERS, content_type=encoding.content_type)
         else:
-            shown = getattr(data, "model", asked.model)
-            html = self._render(page.template, page.section, shown, scope["person"], page=data)
+            html = self._write(page, asked, scope["person"], data)
             await reply(send, 200, html.encode(), HEADERS, content_type=HTML)
+
+    def _write(self, page: Page, asked: Asked, person: Person, data: Any, **once: object) -> str:
+        place: str | None = getattr(data, "next", None)
+        values = {
+            **once,
+            "page": data,
+            "query": asked.query,
+            "following": None if place is None else page.write_next(asked, place),
+        }
+        shown = getattr(data, "model", asked.model)
+        return self._render(page.template, page.section, shown, person, **values)
 
     def _ask(self, scope: Scope, subject: Subject, known: Sequence[str], id_: str = "") -> Asked:
         """Raises ApiError 400, 404."""
@@ -271,8 +282,7 @@ class Console:
             asked = self._ask({**scope, "query_string": b""}, subject, ())
             async with self._connections.take() as conn:
                 data = await page.read(conn, subject, asked)
-            values = {"page": data, **done.once}
-            html = self._render(page.template, page.section, asked.model, person, **values)
+            html = self._write(page, asked, person, data, **done.once)
             await reply(send, 200, html.encode(), HEADERS, content_type=HTML)
 
         return self._for_people(take, form.needed, form.tenants)
