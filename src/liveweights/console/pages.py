@@ -257,7 +257,7 @@ class Console:
         if scope["method"] == "HEAD":
             await reply(send, 200, b"", HEADERS, content_type=b"text/event-stream; charset=utf-8")
         else:
-            await self.feed.stream(model, receive, send)
+            await self.feed.stream(model, receive, send, may=partial(self._entry.may, scope))
 
     def _take(self, form: Form) -> ASGIApp:
         """Does what a form says, with its row of the audit in the same transaction."""
