@@ -38,8 +38,8 @@ class Feed:
     async def stream(
         self, model: str, receive: Receive, send: Send, *, may: Callable[[], Awaitable[bool]]
     ) -> None:
-        """Write events named ``circle`` until the viewer goes, or ``may`` look no more, who may when
-        it begins. Raises ApiError 429."""
+        """Write events named ``circle`` until the viewer goes, or ``may`` look no more. Raises
+        ApiError 429."""
         try:
             async with self._slots.hold(1):
                 await self._stream(self._glance(model), receive, send, may)

@@ -205,7 +205,7 @@ class Console:
             await reply(send, 200, b"", HEADERS, content_type=b"application/jsonl")
             return
         async with aclosing(read_lines(self._connections.take, subject, asked)) as lines:
-            await send_lines(send, lines)
+            await send_lines(receive, send, lines)
 
     def _render(
         self, template: str, section: str, model: str, person: Person, **values: object
