@@ -135,12 +135,13 @@ class Assistant:
         offset = offset_of(document.text, place, self.encoding)
         self._stop_asking(uri)
         self._tell(document, document.ask(offset, monotonic()))
+        off = "" if self.settings.enabled else "suggestions are switched off (`enabled`)"
+        if why := off or self._refuse(document):
+            self._log_once(f"nothing is suggested: {why}")
+            return NOTHING
         offered = document.offered(offset)
         if offered != NOTHING or monotonic() < self._away_until:
             return offered
-        if why := self._refuse(document):
-            self._log_once(f"nothing is suggested: {why}")
-            return NOTHING
         # If nothing before the cursor may be sent, not even the model is asked about.
         if self._select(document, offset, infill=False) is None:
             return NOTHING

@@ -21,7 +21,7 @@ from liveweights.editor.text import CLOSED_BY, Edit, common, end_of_line
 Signal = Literal["accepted", "rejected", "edited", "correction"]
 Phase = Literal["offered", "written", "settling"]
 FORMER = 256
-"""Changes of an accepted suggestion of which it is known what they changed, should they be undone."""
+"""Changes of an accepted suggestion that are known when they are undone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
