@@ -104,7 +104,7 @@ assets: $(RUN) ## bring the console's htmx and uPlot from their npm packages, ch
 
 vsix: ## the extension for VS Code (needs Node.js 20)
 	cp LICENSE editors/vscode/LICENSE
-	cd editors/vscode && npm ci --no-audit --no-fund --loglevel=error && npm run --silent check && \
+	cd editors/vscode && npm ci --no-audit --no-fund --loglevel=error && npm run --silent check && npm test --silent && \
 		npx --no-install vsce package --no-dependencies --allow-missing-repository --out liveweights.vsix
 
 pictures: $(DEV) ## pictures of the console's pages: ARGS='http://127.0.0.1:8090 OPERATOR_KEY'

@@ -153,6 +153,34 @@ def test_what_cannot_be_done_is_refused(database_dsn: str) -> None:
     on_database(database_dsn, test)
 
 
+def test_an_admin_stays_who_can_sign_in_by_whichever_way(database_dsn: str) -> None:
+    """By a provider sign in those whom somebody added, who need no password."""
+
+    async def test(conn: Connection) -> None:
+        await add_user(conn, "ada@example.com", "admin")
+        for change in (
+            remove_user(conn, "ada@example.com", oidc=True),
+            set_role(conn, "ada@example.com", "viewer", oidc=True),
+        ):
+            with pytest.raises(UserError, match="last admin"):
+                await change
+        token = await invite_first(conn)
+        assert token is not None
+        # Whom a start made signs in by no provider.
+        with pytest.raises(UserError, match="last admin"):
+            await remove_user(conn, "ada@example.com", oidc=True)
+        await accept_invitation(conn, token, "hash")
+        await set_role(conn, "admin", "viewer", oidc=True)
+        with pytest.raises(UserError, match="last admin"):
+            await remove_user(conn, "ada@example.com", oidc=True)
+        await set_role(conn, "admin", "admin")
+        await remove_user(conn, "ada@example.com", oidc=True)
+        with pytest.raises(UserError, match="last admin"):
+            await remove_user(conn, "admin", oidc=True)
+
+    on_database(database_dsn, test)
+
+
 def test_the_admin_whom_a_start_of_before_made_is_known_as_such(empty_dsn: str) -> None:
     every = packaged()
     place = next(n for n, one in enumerate(every) if one.name.endswith("_added_users.sql"))

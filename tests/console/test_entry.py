@@ -12,6 +12,7 @@ from tests.release.test_aliases import A, B
 
 from liveweights.access.audit import Event, read_entries, write_entry
 from liveweights.access.users import invite_first, remove_user, set_role
+from liveweights.console import live
 from liveweights.console.login import place_of
 from liveweights.store.database import Pool
 
@@ -124,6 +125,33 @@ def test_a_change_needs_the_role_and_the_token_of_its_form(database_dsn: str) ->
         page = (await client.get("/audit", headers=BEARER)).text
         assert "&lt;b&gt;worse" in page
         assert "<b>worse" not in page
+
+    on_pages(database_dsn, test, answers=3)
+
+
+def test_a_stream_ends_with_what_its_viewer_is_signed_in_with(
+    database_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "EVERY", 0.01)
+
+    async def remove(pool: Pool) -> None:
+        async with pool.connection() as conn:
+            await remove_user(conn, "ada")
+
+    async def restrict(pool: Pool) -> None:
+        async with pool.connection() as conn:
+            await set_role(conn, "bob", "viewer", tenant="acme")
+
+    async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
+        for name, ending in (("ada", remove), ("bob", restrict)):
+            await enter(client, pool, name, "viewer")
+            # The client reads a stream to its end.
+            stream = asyncio.create_task(client.get("/live"))
+            await asyncio.wait([stream], timeout=0.5)
+            assert not stream.done()
+            await ending(pool)
+            async with asyncio.timeout(60):
+                assert (await stream).text.startswith("event: circle\n")
 
     on_pages(database_dsn, test, answers=3)
 

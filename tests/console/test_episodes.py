@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 from tests.record.rows import make_feedback, make_generation
@@ -14,7 +15,7 @@ from liveweights.store.database import Pool
 
 from .people import BEARER, enter
 from .story import on_pages
-from .test_pages import check_safe
+from .test_pages import Outline, check_safe, link_to_more
 
 NAME = "fix/<b>it</b>"
 CALL = '<tool_call>{"name": "search", "arguments": {"q": "<script>"}}</tool_call>'
@@ -124,5 +125,30 @@ def test_episodes_are_read_page_by_page(database_dsn: str) -> None:
         second = (await client.get("/episodes.json", params={"before": first["next"]})).json()
         names = [one["name"] for one in (*first["episodes"], *second["episodes"])]
         assert (len(names), len(set(names)), second["next"]) == (30, 30, None)
+        older = link_to_more(await client.get("/episodes?tenant=default"))
+        assert parse_qs(urlsplit(older).query) == {
+            "model": ["m"],
+            "tenant": ["default"],
+            "before": [first["next"]],
+        }
+        rest = Outline((await client.get(older)).text)
+        assert sum(link.startswith("/episodes/") for link in rest.links()) == 5
+
+
+def test_an_episode_that_is_called_like_a_form_has_a_page(database_dsn: str) -> None:
+    async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
+        names = ("fix package", "fix package.json", "fix package.html")
+        async with Writer(pool, linger=0.0) as writer:
+            for n, name in enumerate(names):
+                one = make_generation(f"e{n}", alias="m", checkpoint=A, metadata={"episode": name})
+                await writer.add_generation(one)
+        client.headers.update(BEARER)
+        links = Outline((await client.get("/episodes")).text).links()
+        there = [link for link in links if link.startswith("/episodes/")]
+        pages = [(await client.get(link)).text for link in there]
+        for name in names:
+            assert any(f'<span dir="auto">{name}</span>' in page for page in pages), name
+            told = await client.get(f"/episodes/{name}.json")
+            assert told.json()["name"] == name
 
     on_pages(database_dsn, test, answers=3)

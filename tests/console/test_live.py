@@ -23,15 +23,19 @@ def test_any_text_is_one_event(text: str) -> None:
 
 
 class Viewer:
-    """One who looks until ``gone``."""
+    """One who looks until ``gone``, and who may as long as ``allowed``."""
 
     def __init__(self) -> None:
+        self.allowed = True
         self.gone = asyncio.Event()
         self.heard = asyncio.Queue[bytes]()
 
     async def receive(self) -> Any:
         await self.gone.wait()
         return {"type": "http.disconnect"}
+
+    async def may(self) -> bool:
+        return self.allowed
 
     async def send(self, message: Any) -> None:
         if body := message.get("body"):
@@ -53,7 +57,10 @@ def test_all_who_look_share_one_look_and_hear_of_changes_alone(
 
         feed = Feed({"m": Glance(look, seconds=0.01)}.__getitem__)
         viewers = [Viewer() for _ in range(20)]
-        streams = [asyncio.create_task(feed.stream("m", one.receive, one.send)) for one in viewers]
+        streams = [
+            asyncio.create_task(feed.stream("m", one.receive, one.send, may=one.may))
+            for one in viewers
+        ]
         assert {await one.heard.get() for one in viewers} == {event("circle", state)}
         assert looks == 1
         while looks < 5:
@@ -70,6 +77,34 @@ def test_all_who_look_share_one_look_and_hear_of_changes_alone(
     asyncio.run(scenario())
 
 
+def test_who_may_look_no_more_hears_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "EVERY", 0.01)
+
+    async def scenario() -> None:
+        state = "<p>resting</p>"
+
+        async def look() -> str:
+            return state
+
+        feed = Feed({"m": Glance(look, seconds=0.0)}.__getitem__)
+        one, other = Viewer(), Viewer()
+        ends = asyncio.create_task(feed.stream("m", one.receive, one.send, may=one.may))
+        stays = asyncio.create_task(feed.stream("m", other.receive, other.send, may=other.may))
+        await one.heard.get()
+        await other.heard.get()
+        one.allowed = False
+        state = "<p>a secret</p>"
+        async with asyncio.timeout(60):
+            await ends
+            assert await other.heard.get() == event("circle", state)
+        assert one.heard.empty()
+        assert not stays.done()
+        feed.close()
+        await stays
+
+    asyncio.run(scenario())
+
+
 def test_a_quiet_stream_shows_that_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "EVERY", 0.01)
     monkeypatch.setattr(live, "QUIET", 0.0)
@@ -79,7 +114,7 @@ def test_a_quiet_stream_shows_that_it_goes_on(monkeypatch: pytest.MonkeyPatch) -
             return "same"
 
         feed, viewer = Feed({"m": Glance(look)}.__getitem__), Viewer()
-        stream = asyncio.create_task(feed.stream("m", viewer.receive, viewer.send))
+        stream = asyncio.create_task(feed.stream("m", viewer.receive, viewer.send, may=viewer.may))
         await viewer.heard.get()
         assert await viewer.heard.get() == live.ALIVE
         feed.close()
@@ -96,10 +131,10 @@ def test_more_than_can_be_watched_are_told(monkeypatch: pytest.MonkeyPatch) -> N
             return "same"
 
         feed, one, other = Feed({"m": Glance(look)}.__getitem__), Viewer(), Viewer()
-        stream = asyncio.create_task(feed.stream("m", one.receive, one.send))
+        stream = asyncio.create_task(feed.stream("m", one.receive, one.send, may=one.may))
         await one.heard.get()
         with pytest.raises(ApiError, match="watched already"):
-            await feed.stream("m", other.receive, other.send)
+            await feed.stream("m", other.receive, other.send, may=other.may)
         feed.close()
         await stream
 

@@ -29,7 +29,7 @@ from liveweights.access.users import (
 from liveweights.record.writer import Writer
 from liveweights.store.database import Pool, open_pool
 
-from .people import BROWSER
+from .people import BROWSER, token_of
 from .story import make_console, tell
 
 HERE = "http://here:8090"
@@ -106,6 +106,20 @@ def test_who_is_known_to_the_provider_and_here_signs_in(database_dsn: str) -> No
             await remove_user(conn, ADA)
         assert (await browser.get("/cycles.json")).status_code == 401
         assert (await sign_in(browser)).status_code == 403
+
+    on_provider(database_dsn, test)
+
+
+def test_the_last_admin_stays_who_signs_in_by_the_provider(database_dsn: str) -> None:
+    async def test(browser: httpx.AsyncClient, pool: Pool, provider: providers.Provider) -> None:
+        await add(pool, role="admin")
+        await sign_in(browser)
+        form = {"csrf": token_of((await browser.get("/users")).text), "name": ADA}
+        for change in ({"do": "remove"}, {"do": "change", "role": "viewer"}):
+            kept = await browser.post("/users", data=form | change)
+            assert (kept.status_code, "last admin" in kept.text) == (409, True)
+        await add(pool, "bob@example.com", role="admin")
+        assert (await browser.post("/users", data=form | {"do": "remove"})).status_code == 303
 
     on_provider(database_dsn, test)
 

@@ -12,8 +12,12 @@ from tests.release.test_aliases import A, B, C
 from tests.scoreboard.examples import results as make_results
 from tests.scoreboard.examples import run as make_run
 
+from liveweights.access.users import remove_user
 from liveweights.console import export
 from liveweights.release import canaries, deployments
+from liveweights.release.alias import name_branch
+from liveweights.release.branches import create_branch
+from liveweights.release.moves import promote
 from liveweights.scoreboard.rows import keep_results, open_run
 from liveweights.serve.api.objects import Model
 from liveweights.store.database import Pool
@@ -145,6 +149,14 @@ def check_safe(page: httpx.Response) -> None:
         assert not any(name.startswith(("on", "hx-on")) for name in attrs)
         if tag == "script":
             assert (attrs.get("src") or "").startswith("/assets/")
+
+
+def link_to_more(page: httpx.Response) -> str:
+    """The address of what follows in the list."""
+    tags = Outline(page.text).tags
+    (address,) = (attrs["href"] for _, attrs in tags if attrs.get("class") == "more")
+    assert address is not None
+    return address
 
 
 def test_lists_are_read_page_by_page(database_dsn: str) -> None:
@@ -339,6 +351,32 @@ def test_who_can_be_asked_is_who_can_answer(database_dsn: str) -> None:
         assert await names() == [("m", ""), (B, "live"), (A, ""), ("upstream", "")]
         page = (await client.get("/playground")).text
         assert f"{A}, 50% of 2 taken [" in page
+
+    on_pages(database_dsn, test, answers=3)
+
+
+def test_a_tenant_with_a_branch_is_told_what_answers_it(database_dsn: str) -> None:
+    async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
+        async def standings(tenant: str) -> dict[str, str]:
+            await enter(client, pool, f"of {tenant}", "viewer", tenant)
+            told = (await client.get("/playground.json")).json()["choices"]
+            return {one["name"]: one["standing"] for one in told if one["name"] != one["model"]}
+
+        async with pool.connection() as conn:
+            await create_branch(conn, "m", "acme")
+            for checkpoint in (A, B, C):
+                await deployments.report(conn, "here", checkpoint, "ready")
+        # Nothing of its own yet.
+        assert await standings("acme") == {A: "", B: "live", C: ""}
+        async with pool.connection() as conn:
+            owned = '{"tenant": "acme"}'
+            await conn.execute("update checkpoints set card = card || %s where id = %s", (owned, C))
+            await promote(conn, name_branch("m", "acme"), C, reason="better for acme")
+        assert await standings("bolt") == {A: "", B: "live"}
+        client.cookies.clear()
+        async with pool.connection() as conn:
+            await remove_user(conn, "of acme")
+        assert await standings("acme") == {A: "", B: "", C: "live"}
 
     on_pages(database_dsn, test, answers=3)
 

@@ -23,7 +23,7 @@ from liveweights.store.database import Pool
 
 from .people import BEARER, enter
 from .story import on_pages
-from .test_pages import check_safe
+from .test_pages import check_safe, link_to_more
 
 PRICE = (
     "insert into prices (since, side, model, currency, input, cached_input, output, reasoning,"
@@ -76,6 +76,26 @@ def test_usage_is_the_ledgers_and_a_tenants_own(database_dsn: str) -> None:
         own = (await client.get("/usage.json")).json()
         assert (own["by"], [one["nanos"] for one in own["lines"]]) == ("model", [3 * AMOUNT])
         assert "cost" not in (await client.get("/usage.json")).text  # the upstream's is not theirs
+
+    on_pages(database_dsn, test, answers=3)
+
+
+def test_more_of_the_usage_is_of_the_same_days(database_dsn: str) -> None:
+    now = datetime.now(UTC)
+    old = datetime(now.year - 1, 3, 5, tzinfo=UTC)
+    past = [make_generation(f"p{n}", tenant=f"t{n}", created_at=old) for n in range(30)]
+    with psycopg.connect(database_dsn) as conn:
+        conn.execute(PRICE)
+    record(database_dsn, *past, make_generation("now", tenant="late", created_at=now))
+
+    async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
+        client.headers.update(BEARER)
+        asked = {"since": f"{old.year}-03-01", "until": f"{old.year}-04-01"}
+        page = await client.get("/usage", params=asked)
+        assert f'name="until" value="{asked["until"]}"' in page.text
+        more = (await client.get(link_to_more(page))).text
+        assert "late" not in page.text + more
+        assert all(f'dir="auto">t{n}</th>' in page.text + more for n in range(30))
 
     on_pages(database_dsn, test, answers=3)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from aiohttp import web
 from msgspec.structs import replace
 
-from liveweights.editor.assistant import Assistant
+from liveweights.editor.assistant import Assistant, make_user
 from liveweights.editor.outbox import Outbox
 from liveweights.editor.service import Refused, Service
 from liveweights.editor.settings import EditorSettings
@@ -157,14 +158,64 @@ def test_what_waits_is_told_unless_it_is_said_anew_what_may_be_sent(
             port.away = False
             assistant.change(second, [Change(" width", END, END)], 2)
             if kept:
-                await until_told(port, 2 if change == {"enabled": False} else 4)
+                await until_told(port, 4)
             await assistant.end()
             return sorted(port.told, key=str)
 
     waited = [("g1", "correction", " 42\n"), ("g1", "rejected", None)]
     followed = [("g2", "accepted", None), ("g2", "edited", " width")]
-    expected = (waited if change == {"enabled": False} else [*waited, *followed]) if kept else []
-    assert asyncio.run(scenario()) == expected
+    assert asyncio.run(scenario()) == ([*waited, *followed] if kept else [])
+
+
+def test_what_was_taken_is_told_and_nothing_more_offered_once_it_is_switched_off(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> list[tuple[str, str, str | None]]:
+        async with listening(answer=" width * height") as port:
+            assistant = Assistant(port.settings, print)
+            first, second = write(tmp_path, "a.py"), write(tmp_path, "b.py")
+            await show(assistant, first)
+            assert await show(assistant, second) == " width * height"
+            assistant.change(first, [Change(" width * height", END, END)], 2)
+            await until_told(port, 1)
+            await assistant.configure(replace(port.settings, enabled=False))
+            assert await assistant.suggest(second, END, invoked=True) == ("", "")
+            await until_told(port, 2)
+            await assistant.configure(port.settings)
+            _, shown = await assistant.suggest(second, END, invoked=True)
+            assert shown == " width * height"
+            await assistant.end()
+            return port.told[:2]
+
+    taken = [("g1", "accepted", None), ("g1", "edited", " width * height")]
+    assert asyncio.run(scenario()) == taken
+
+
+def test_what_git_ignores_by_now_is_offered_no_more(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with listening() as port:
+            assistant = Assistant(port.settings, print)
+            uri = write(tmp_path, "a.py")
+            assert await show(assistant, uri) == " width"
+            write(tmp_path, ".gitignore", "a.py\n")
+            assert await assistant.suggest(uri, END, invoked=True) == ("", "")
+            await assistant.end()
+
+    asyncio.run(scenario())
+
+
+def test_an_account_without_a_name_is_known_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container whose user has no line in /etc/passwd."""
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    ours = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 3)
+    nameless = make_user()
+    assert nameless == make_user()
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 4)
+    assert make_user() != nameless
+    monkeypatch.setattr(os, "getuid", lambda: ours)
+    assert make_user() != nameless
 
 
 def test_what_is_open_twice_or_not_at_all_is_passed_over(tmp_path: Path) -> None:

@@ -312,6 +312,30 @@ class TestWhatSurvives:
         typist.replace(len(BEFORE), len(BEFORE) + len(WHOLE), "")
         assert typist.save().told == [("edited", "")]
 
+    def test_undone_and_made_again(self) -> None:
+        typist = self.taken()
+        place = len(BEFORE)
+        for _ in range(3):
+            typist.replace(place, place + len(WHOLE), "").replace(place, place, WHOLE)
+        assert typist.wait(SETTLE).told == [("edited", WHOLE)]
+
+    def test_undone_made_again_and_undone(self) -> None:
+        typist = self.taken()
+        place = len(BEFORE)
+        typist.replace(place, place + len(WHOLE), "").replace(place, place, WHOLE)
+        assert typist.replace(place, place + len(WHOLE), "").save().told == [("edited", "")]
+
+    def test_cut_letter_by_letter_and_undone(self) -> None:
+        typist = self.taken().backspace(len(" height")).replace(0, 0, "x")
+        typist.replace(0, 1, "")
+        typist.replace(len(BEFORE) + len(" width *"), len(BEFORE) + len(" width *"), " height")
+        assert typist.wait(SETTLE).told == [("edited", WHOLE)]
+
+    def test_what_is_written_in_place_of_it_is_not_of_it(self) -> None:
+        typist = self.taken()
+        typist.replace(len(BEFORE), len(BEFORE) + len(WHOLE), "").type(" 42")
+        assert typist.wait(SETTLE).told == [("edited", "")]
+
     def test_what_is_written_around_it_is_not_of_it(self) -> None:
         typist = self.taken().put("\n\n\ny = 2").replace(0, 0, "import a\n")
         assert typist.wait(SETTLE).told == [("edited", WHOLE)]
@@ -368,6 +392,27 @@ def test_whatever_is_written_its_place_is_known(
         if typist.track.phase != "settling":
             assert (typist.track.start, typist.track.end) == (left, right)
             assert 0 <= typist.track.taken <= typist.track.matched <= len(suggested)
+
+
+@given(st.data())
+def test_whatever_is_undone_after_a_suggestion_was_taken_stands_as_before(
+    data: st.DataObject,
+) -> None:
+    """As many changes as one likes, all undone, some made again and undone again."""
+    typist = Typist("(ab)", before="a(", behind=")b\n").put("(ab)")
+    typist.told.clear()
+    texts = [typist.text]
+    for _ in range(data.draw(st.integers(1, 6))):
+        start = data.draw(st.integers(0, len(typist.text)))
+        end = data.draw(st.integers(start, len(typist.text)))
+        typist.replace(start, end, data.draw(LETTERS))
+        texts.append(typist.text)
+    again = data.draw(st.integers(0, len(texts) - 1))
+    walk = [*reversed(texts[:-1]), *texts[1 : again + 1], *reversed(texts[:again])]
+    for text in walk:
+        typist.replace(0, len(typist.text), text)
+    if typist.track is not None:  # else nobody knew any more what was left
+        assert typist.save().told == [("edited", "(ab)")]
 
 
 @given(st.text(st.sampled_from("ab( )"), min_size=1, max_size=12), st.data())

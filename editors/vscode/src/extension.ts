@@ -5,19 +5,25 @@
 import { commands, ExtensionContext, workspace } from "vscode";
 import { LanguageClient } from "vscode-languageclient/node";
 
+import { readOwn } from "./settings";
+
 const SECTION = "liveweights";
-const OWN = ["command"];
 
 let client: LanguageClient | undefined;
 
-/** The settings as the server takes them. */
-function settings(): Record<string, unknown> {
-  const all = workspace.getConfiguration().get<Record<string, unknown>>(SECTION) ?? {};
-  return Object.fromEntries(Object.entries(all).filter(([name]) => !OWN.includes(name)));
-}
-
 export async function activate(context: ExtensionContext): Promise<void> {
-  const command = workspace.getConfiguration(SECTION).get<string>("command", "liveweights");
+  const declared = context.extension.packageJSON.contributes.configuration.properties;
+  const names = Object.keys(declared).map((name) => name.slice(SECTION.length + 1));
+  const read = () => {
+    const section = workspace.getConfiguration(SECTION);
+    return readOwn(names, (name) => section.inspect(name));
+  };
+  /** The settings as the server takes them. */
+  const settings = () => {
+    const { command: _, ...taken } = read();
+    return taken;
+  };
+  const command = String(read().command);
   const started = new LanguageClient(
     SECTION,
     { command, args: ["lsp"] },
@@ -40,7 +46,7 @@ export async function activate(context: ExtensionContext): Promise<void> {
     }),
     commands.registerCommand("liveweights.toggle", async () => {
       const section = workspace.getConfiguration(SECTION);
-      await section.update("enabled", !section.get<boolean>("enabled", true), true);
+      await section.update("enabled", !read().enabled, true);
     }),
   );
   await started.start();

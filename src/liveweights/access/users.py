@@ -156,14 +156,16 @@ async def accept_invitation(conn: Connection, token: str, password: str) -> User
         return await find_user(conn, row[0])
 
 
-async def set_role(conn: Connection, name: str, role: Role, *, tenant: str | None = None) -> User:
-    """Give a user another role, which ends its sessions; the user as it was. Raises UserError,
-    UnknownUser."""
+async def set_role(
+    conn: Connection, name: str, role: Role, *, tenant: str | None = None, oidc: bool = False
+) -> User:
+    """Give a user another role, which ends its sessions; the user as it was. ``oidc``: people sign
+    in by a provider, too. Raises UserError, UnknownUser."""
     check_user(name, role, tenant)
     async with conn.transaction():
         before = await find_user(conn, name, lock=True)
         if before.role == "admin" and role != "admin":
-            await _check_last(conn, name)
+            await _check_last(conn, name, oidc)
         await conn.execute(
             "update console_users set role = %s, tenant = %s, version = version + 1, "
             "changed_at = now() where name = %s",
@@ -172,23 +174,25 @@ async def set_role(conn: Connection, name: str, role: Role, *, tenant: str | Non
     return before
 
 
-async def remove_user(conn: Connection, name: str) -> User:
-    """End a user and its sessions; who it was. Raises UnknownUser, UserError."""
+async def remove_user(conn: Connection, name: str, *, oidc: bool = False) -> User:
+    """End a user and its sessions; who it was. ``oidc`` as in ``set_role``. Raises UnknownUser,
+    UserError."""
     async with conn.transaction():
         before = await find_user(conn, name, lock=True)
         if before.role == "admin":
-            await _check_last(conn, name)
+            await _check_last(conn, name, oidc)
         await conn.execute("delete from console_users where name = %s", (name,))
     return before
 
 
-async def _check_last(conn: Connection, name: str) -> None:
-    """Without an admin the console would be open again, or closed to all."""
+async def _check_last(conn: Connection, name: str, oidc: bool) -> None:
+    """Without an admin who can sign in the console would be open again, or closed to all."""
     cursor = await conn.execute(
-        "select name, password is not null from console_users where role = 'admin' for update"
+        "select name, password is not null or (%s and added) from console_users "
+        "where role = 'admin' for update",
+        (oidc,),
     )
-    admins = {name for name, has_password in await cursor.fetchall() if has_password}
-    if admins == {name}:
+    if {admin for admin, enters in await cursor.fetchall() if enters} == {name}:
         raise UserError(f"{name!r} is the last admin; make another one first.")
 
 

@@ -94,9 +94,10 @@ def set_user(
     config: Settings = None,
 ) -> None:
     """Give a user another role; they sign in again."""
+    oidc = bool(read_config(config, home).oidc.issuer)
 
     async def do(conn: Connection) -> tuple[None, Event]:
-        was = await set_role(conn, name, role, tenant=tenant)
+        was = await set_role(conn, name, role, tenant=tenant, oidc=oidc)
         details = {"role": role, "tenant": tenant, "was": was.role, "of": was.tenant}
         return None, Event("change user", name, details)
 
@@ -107,9 +108,10 @@ def set_user(
 @users.command()
 def remove(name: Name, home: Home = HOME, config: Settings = None) -> None:
     """End a user, and what they are signed in with, at once."""
+    oidc = bool(read_config(config, home).oidc.issuer)
 
     async def do(conn: Connection) -> tuple[None, Event]:
-        was = await remove_user(conn, name)
+        was = await remove_user(conn, name, oidc=oidc)
         return None, Event("remove user", name, {"was": was.role, "of": was.tenant})
 
     _change(home, config, do)

@@ -103,6 +103,14 @@ class Entry:
             message = "This is about all tenants; you see your own answers only, at /answers."
             raise ApiError(403, message, code="other_tenants")
 
+    async def may(self, scope: Scope, needed: Role = "viewer", tenants: bool = False) -> bool:
+        """Whether who asked may see the page now, as ``guard`` has it."""
+        try:
+            await self._check(scope, await self.recognise(scope), needed, tenants)
+        except ApiError:
+            return False
+        return True
+
     async def recognise(self, scope: Scope) -> Person | None:
         """Who asks; None for nobody. Raises ApiError 401 for a wrong key."""
         headers = Headers(scope=scope)

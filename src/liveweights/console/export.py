@@ -8,14 +8,14 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
 import msgspec
-from starlette.types import Send
+from starlette.types import Receive, Send
 
 from liveweights.console.answers import read_answers
 from liveweights.console.cursor import PARAM
 from liveweights.console.headers import HEADERS
 from liveweights.console.subject import Asked, Subject
 from liveweights.console.whole import read_whole
-from liveweights.http.streaming import send_chunk
+from liveweights.http.streaming import send_chunk, while_connected
 from liveweights.store.database import Connection
 
 MOST = 10_000
@@ -50,16 +50,18 @@ async def read_lines(
     yield msgspec.json.encode(Rest(asked.query[PARAM])) + b"\n"
 
 
-async def send_lines(send: Send, lines: AsyncGenerator[bytes]) -> None:
-    """As a response; what is wrong with the question is raised before it begins."""
-    first = await anext(lines)
+async def send_lines(receive: Receive, send: Send, lines: AsyncGenerator[bytes]) -> None:
+    """As a response, until the client goes; what is wrong with the question is raised before it
+    begins."""
     head = [
         (b"content-type", b"application/jsonl"),
         (b"content-disposition", b'attachment; filename="answers.jsonl"'),
         *HEADERS,
     ]
-    await send({"type": "http.response.start", "status": 200, "headers": head})
-    await send_chunk(send, first)
-    async for more in lines:
-        await send_chunk(send, more)
-    await send_chunk(send, b"", more=False)
+    async with while_connected(receive):
+        first = await anext(lines)
+        await send({"type": "http.response.start", "status": 200, "headers": head})
+        await send_chunk(send, first)
+        async for more in lines:
+            await send_chunk(send, more)
+        await send_chunk(send, b"", more=False)

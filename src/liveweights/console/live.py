@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from starlette.types import Receive, Send
 
@@ -35,23 +35,28 @@ class Feed:
         """End every stream; a browser asks again by itself."""
         self._closing.set()
 
-    async def stream(self, model: str, receive: Receive, send: Send) -> None:
-        """Write events named ``circle`` until the viewer goes. Raises ApiError 429."""
+    async def stream(
+        self, model: str, receive: Receive, send: Send, *, may: Callable[[], Awaitable[bool]]
+    ) -> None:
+        """Write events named ``circle`` until the viewer goes, or ``may`` look no more. Raises
+        ApiError 429."""
         try:
             async with self._slots.hold(1):
-                await self._stream(self._glance(model), receive, send)
+                await self._stream(self._glance(model), receive, send, may)
         except QueueFull:
             message = f"{VIEWERS} pages are watched already: close one, or reload this one by hand."
             raise too_many(message, "queue", 30.0) from None
 
-    async def _stream(self, look: Glance[str], receive: Receive, send: Send) -> None:
+    async def _stream(
+        self, look: Glance[str], receive: Receive, send: Send, may: Callable[[], Awaitable[bool]]
+    ) -> None:
         shown = await look()
         stream = EventStream(send, GUARDED)
         async with while_connected(receive):
             await stream.write(event("circle", shown))
             loop = asyncio.get_running_loop()
             written = loop.time()
-            while not await self._closes_within(EVERY):
+            while not await self._closes_within(EVERY) and await may():
                 now = await look()
                 if now != shown:
                     await stream.write(event("circle", now))

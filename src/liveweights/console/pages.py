@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from functools import partial
 from time import monotonic
+from typing import Any
 
 import msgspec
 from starlette.datastructures import Headers
@@ -112,7 +113,7 @@ SINGLE = (
         "/invoices", "invoice.html", invoices.read_one, encodings=invoices.ENCODINGS, tenants=True
     ),
 )
-FORMS = (STEER, ROLL_BACK, OVERRULE, databases.CHANGE, keys.CHANGE, users.CHANGE)
+FORMS = (STEER, ROLL_BACK, OVERRULE, databases.CHANGE, keys.CHANGE)
 HOME = Page("/", "home.html", read_home)
 FORESEEN = 10.0
 """Seconds for which those who watch are told the same of the next cycle."""
@@ -127,7 +128,8 @@ class Console:
         self._connections = Connections(pool, longest=LONGEST_SECONDS)
         self._now = now
         self._entry = entry
-        self._rating = rating.make_form(recorder)
+        own = (users.make_form(entry.provider is not None), rating.make_form(recorder))
+        self._forms = (*FORMS, *own)
         self._glances: dict[str, Glance[str]] = {}
         self._foreseen: dict[str, tuple[float, Next]] = {}
         self.feed = Feed(self._glance)
@@ -145,7 +147,7 @@ class Console:
             *(Route("GET", f"{page.path}.json", self._show(page, "json")) for page in LISTS),
             *(Route("GET", page.path + "/{id}", self._show_one(page)) for page in SINGLE),
             Route("GET", "/answers.jsonl", self._for_people(self._export, tenants=True)),
-            *(Route("POST", form.path, self._take(form)) for form in (*FORMS, self._rating)),
+            *(Route("POST", form.path, self._take(form)) for form in self._forms),
             Mount(PREFIX, [Route("GET", "/{name}", serve_asset)]),
         ]
 
@@ -174,9 +176,19 @@ class Console:
             content = await asyncio.to_thread(encoding.write, data)
             await reply(send, 200, content, HEADERS, content_type=encoding.content_type)
         else:
-            shown = getattr(data, "model", asked.model)
-            html = self._render(page.template, page.section, shown, scope["person"], page=data)
+            html = self._write(page, asked, scope["person"], data)
             await reply(send, 200, html.encode(), HEADERS, content_type=HTML)
+
+    def _write(self, page: Page, asked: Asked, person: Person, data: Any, **once: object) -> str:
+        place: str | None = getattr(data, "next", None)
+        values = {
+            **once,
+            "page": data,
+            "query": asked.query,
+            "following": None if place is None else page.write_next(asked, place),
+        }
+        shown = getattr(data, "model", asked.model)
+        return self._render(page.template, page.section, shown, person, **values)
 
     def _ask(self, scope: Scope, subject: Subject, known: Sequence[str], id_: str = "") -> Asked:
         """Raises ApiError 400, 404."""
@@ -193,7 +205,7 @@ class Console:
             await reply(send, 200, b"", HEADERS, content_type=b"application/jsonl")
             return
         async with aclosing(read_lines(self._connections.take, subject, asked)) as lines:
-            await send_lines(send, lines)
+            await send_lines(receive, send, lines)
 
     def _render(
         self, template: str, section: str, model: str, person: Person, **values: object
@@ -245,7 +257,7 @@ class Console:
         if scope["method"] == "HEAD":
             await reply(send, 200, b"", HEADERS, content_type=b"text/event-stream; charset=utf-8")
         else:
-            await self.feed.stream(model, receive, send)
+            await self.feed.stream(model, receive, send, may=partial(self._entry.may, scope))
 
     def _take(self, form: Form) -> ASGIApp:
         """Does what a form says, with its row of the audit in the same transaction."""
@@ -270,8 +282,7 @@ class Console:
             asked = self._ask({**scope, "query_string": b""}, subject, ())
             async with self._connections.take() as conn:
                 data = await page.read(conn, subject, asked)
-            values = {"page": data, **done.once}
-            html = self._render(page.template, page.section, asked.model, person, **values)
+            html = self._write(page, asked, person, data, **done.once)
             await reply(send, 200, html.encode(), HEADERS, content_type=HTML)
 
         return self._for_people(take, form.needed, form.tenants)

@@ -53,6 +53,13 @@ class Playground(msgspec.Struct, frozen=True, kw_only=True):
     keyed: bool
 
 
+STANDING = """
+select live, canary from standing s where alias = %(model)s
+    or (model = %(model)s and tenant = %(tenant)s and exists (
+        select from ancestry a where a.id in (s.live, s.canary) and a.tenant = s.tenant))
+order by tenant nulls last limit 1
+"""
+"""Of a tenant that has something of its own that; else what all have."""
 COUNTS = """
 select checkpoint, sum(accepted)::bigint, sum(rejected)::bigint
 from counted where whole and width = 1440 and alias = %s and checkpoint = any(%s) group by 1
@@ -80,7 +87,7 @@ async def read_playground(conn: Connection, subject: Subject, asked: Asked) -> P
 
 async def _list_checkpoints(conn: Connection, model: str, tenant: str | None) -> list[Choice]:
     """Those that can answer now; what all users took of them is for those who see all."""
-    cursor = await conn.execute("select live, canary from standing where alias = %s", (model,))
+    cursor = await conn.execute(STANDING, {"model": model, "tenant": tenant})
     live, canary = await cursor.fetchone() or (None, None)
     ids = [one for one in (live, canary) if one is not None]
     ids += [one for one in await list_ready(conn, model, tenant) if one not in ids]

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from liveweights.console.assets import address_of
 from liveweights.console.navigation import list_groups
+from liveweights.console.page import write_id
 from liveweights.exposure.revenue import tell, tell_shares
 from liveweights.meter.money import show_minor, show_money
 
@@ -49,6 +50,7 @@ def _environment() -> jinja2.Environment:
         shares=tell_shares,
         size=size,
         words=words,
+        write_id=write_id,
     )
     cast(dict[str, Any], environment.globals).update(
         asset=address_of, list_groups=list_groups, LONG=LONG, SHORT=SHORT

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 
 from liveweights.access.audit import Event
@@ -35,9 +37,10 @@ async def read_users(conn: Connection, subject: Subject, asked: Asked) -> Users:
     return Users(users=tuple(await list_users(conn)))
 
 
-async def change_users(conn: Connection, subject: Subject, sent: Sent) -> Done:
-    """Add a user or invite one, with a link that is shown once; change or remove one. Raises
-    ApiError: 400, 404 for no such user, 409 where it cannot be done."""
+async def change_users(oidc: bool, conn: Connection, subject: Subject, sent: Sent) -> Done:
+    """Add a user or invite one, with a link that is shown once; change or remove one. ``oidc``:
+    people sign in by a provider, too. Raises ApiError: 400, 404 for no such user, 409 where it
+    cannot be done."""
     do, name, tenant = sent.get("do"), sent.text("name"), sent.get("tenant")
     token = None
     try:
@@ -49,10 +52,10 @@ async def change_users(conn: Connection, subject: Subject, sent: Sent) -> Done:
                 token = await invite_user(conn, name)
                 event = Event("invite user", name)
             case "change":
-                was = await set_role(conn, name, _role(sent), tenant=tenant)
+                was = await set_role(conn, name, _role(sent), tenant=tenant, oidc=oidc)
                 event = Event("change user", name, {"was": was.role, "of": was.tenant})
             case "remove":
-                was = await remove_user(conn, name)
+                was = await remove_user(conn, name, oidc=oidc)
                 event = Event("remove user", name, {"was": was.role, "of": was.tenant})
             case other:
                 shown = (other or "")[:50]
@@ -65,9 +68,10 @@ async def change_users(conn: Connection, subject: Subject, sent: Sent) -> Done:
     return Done(event=event, place="/users", once=once)
 
 
-CHANGE = Form(
-    path="/users", fields=("name", "role", "tenant", "do"), do=change_users, needed="admin"
-)
+def make_form(oidc: bool) -> Form:
+    """POST /users."""
+    fields = ("name", "role", "tenant", "do")
+    return Form(path="/users", fields=fields, do=partial(change_users, oidc), needed="admin")
 
 
 def _role(sent: Sent) -> Role:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 import hashlib
+import os
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -42,7 +43,11 @@ class _Asked:
 
 def make_user() -> str:
     """A name that says nothing and stays the same: a hash of the account and the machine."""
-    return hashlib.sha256(f"{getpass.getuser()}@{platform.node()}".encode()).hexdigest()[:16]
+    try:
+        account = getpass.getuser()
+    except (KeyError, OSError):  # a container's, without a name; OSError from Python 3.13 on
+        account = str(os.getuid())
+    return hashlib.sha256(f"{account}@{platform.node()}".encode()).hexdigest()[:16]
 
 
 class Assistant:
@@ -130,12 +135,13 @@ class Assistant:
         offset = offset_of(document.text, place, self.encoding)
         self._stop_asking(uri)
         self._tell(document, document.ask(offset, monotonic()))
+        off = "" if self.settings.enabled else "suggestions are switched off (`enabled`)"
+        if why := off or self._refuse(document):
+            self._log_once(f"nothing is suggested: {why}")
+            return NOTHING
         offered = document.offered(offset)
         if offered != NOTHING or monotonic() < self._away_until:
             return offered
-        if why := self._refuse(document):
-            self._log_once(f"nothing is suggested: {why}")
-            return NOTHING
         # If nothing before the cursor may be sent, not even the model is asked about.
         if self._select(document, offset, infill=False) is None:
             return NOTHING

@@ -33,8 +33,6 @@ def why_not(uri: str, language: str, settings: EditorSettings, folders: Sequence
     """Why nothing of a document may be sent; empty if it may."""
     if not settings.consent:
         return "consent is not given (`consent`)"
-    if not settings.enabled:
-        return "suggestions are switched off (`enabled`)"
     if settings.languages and language not in settings.languages:
         return f"{language} is not one of `languages`"
     path = path_of(uri)

@@ -20,6 +20,8 @@ from liveweights.editor.text import CLOSED_BY, Edit, common, end_of_line
 
 Signal = Literal["accepted", "rejected", "edited", "correction"]
 Phase = Literal["offered", "written", "settling"]
+FORMER = 256
+"""Changes of an accepted suggestion that are known when they are undone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +72,9 @@ class Track:
     settled: bool = False
     told: str | None = None
     """What was last told to be left of it."""
+    former: tuple[tuple[int, int, int], ...] = ()
+    """Of documents (their hashes) that a change of the accepted suggestion was made in: where it
+    went from and to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +105,7 @@ def rest_of(track: Track, text: str, offset: int) -> str:
 def edited(track: Track, before: str, after: str, edit: Edit, now: float) -> Step:
     """After the document changed from ``before`` to ``after`` by ``edit``."""
     if track.phase == "settling":
-        return _settle_over(track, before, edit)
+        return _settle_over(track, before, after, edit)
     region = _region(track, before, after)
     if region is None:
         return _edited_outside(track, before, after, edit, now)
@@ -318,8 +323,24 @@ def _left_of(track: Track, text: str) -> str:
     return text[track.start : track.end] + (overlap if follows else "")
 
 
-def _settle_over(track: Track, before: str, edit: Edit) -> Step:
-    """An accepted suggestion after a change. What is written before and behind it is not of it."""
+def _settle_over(track: Track, before: str, after: str, edit: Edit) -> Step:
+    """An accepted suggestion after a change. Where that is undone or made again, so that the
+    document is one of before, the suggestion stands where it stood then."""
+    now = hash(after)
+    for then, start, end in reversed(track.former):
+        if then == now:
+            return Step(replace(track, start=start, end=end))
+    following = _move(track, before, edit).track
+    if following is None:
+        return Step(None)
+    if after[following.start : following.end] != before[track.start : track.end]:
+        former = (*track.former, (hash(before), track.start, track.end))
+        following = replace(following, former=former[-FORMER:])
+    return Step(following)
+
+
+def _move(track: Track, before: str, edit: Edit) -> Step:
+    """What is written before and behind an accepted suggestion is not of it."""
     start, end = track.start, track.end
     last, moved = edit.start + edit.removed, len(edit.inserted) - edit.removed
     if last <= start:
