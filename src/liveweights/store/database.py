@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeAlias
 
@@ -24,7 +24,7 @@ class Pool(AsyncConnectionPool[Connection]):
     """Connections that tasks take in turn; a task that is told to end meanwhile does."""
 
     @asynccontextmanager
-    async def connection(self, timeout: float | None = None) -> AsyncIterator[Connection]:
+    async def connection(self, timeout: float | None = None) -> AsyncGenerator[Connection]:
         """One of them for a while, in a transaction. Raises psycopg_pool.PoolTimeout."""
         with heeding():
             async with super().connection(timeout) as conn:
@@ -43,7 +43,7 @@ class Pool(AsyncConnectionPool[Connection]):
 
 
 @contextmanager
-def heeding() -> Iterator[Callable[[], None]]:
+def heeding() -> Generator[Callable[[], None]]:
     """Around what talks to a database: a cancellation of this task leaves it as one.
 
     psycopg ends what the server is at before it hands a cancellation on, and where that fails, as
