@@ -342,6 +342,41 @@ def test_a_worker_that_is_told_to_end_does_though_a_step_did_not_hear_it(
     on_product(database_dsn, tmp_path, test, config)
 
 
+def test_a_worker_that_is_told_to_end_while_a_step_is_broken_off_does(
+    database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody cancels the cycle just before: whose cancellation that was is told apart."""
+    taken, breaks_off = asyncio.Event(), asyncio.Event()
+
+    async def take(self: steps_module.Steps, cycle: ledger.Cycle) -> ledger.Cycle:
+        try:
+            taken.set()
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            breaks_off.set()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.5)
+            raise
+        raise AssertionError
+
+    monkeypatch.setattr(steps_module.Steps, "take", take)
+
+    async def test(product: Product) -> None:
+        async with product.pool.connection() as conn:
+            await ledger.begin(conn, "code", {})
+        working = asyncio.create_task(product.worker().run())
+        await taken.wait()
+        async with product.pool.connection() as conn:
+            await ledger.cancel(conn, "code", "tickets")
+        await breaks_off.wait()
+        working.cancel()
+        await asyncio.wait({working}, timeout=30)
+        assert working.cancelled()
+
+    config = msgspec.convert({"cycle": {"poll": 0.2}}, Config)
+    on_product(database_dsn, tmp_path, test, config)
+
+
 TAUGHT = Config(
     models={
         "code": ModelTable(learn_from="big"),

@@ -120,6 +120,8 @@ def gate(
             )
     except (SuiteError, LookupError, AliasError, NotRegistered) as error:
         raise refuse(str(error)) from error
+    except aiohttp.ClientResponseError as error:
+        raise refuse(f"{url} was asked for a minute: {error.message}") from error
     except (aiohttp.ClientError, TimeoutError) as error:
         raise refuse(f"{url} cannot be reached: {error}; `liveweights up` starts it") from error
     if as_json:

@@ -87,7 +87,7 @@ def run(
     What was asked already is not asked again, so a run that was stopped goes on with the same
     command. Ends with 0 when all is asked, with 3 where a budget was spent before.
     """
-    from aiohttp import ClientError
+    from aiohttp import ClientError, ClientResponseError
 
     from liveweights.cli.scoring import Plan, score
     from liveweights.gate.sandbox import SandboxUnavailable
@@ -117,6 +117,8 @@ def run(
         outcome = asyncio.run(score(plan, lambda: open_database(settings, where, writes=True)))
     except (ScoreboardError, SuiteError, SandboxUnavailable, Refused, LookupError) as error:
         raise refuse(str(error)) from error
+    except ClientResponseError as error:
+        raise refuse(f"{found} was asked for a minute: {error.message}") from error
     except (ClientError, TimeoutError) as error:
         why = f"{found} cannot be reached: {error}; `liveweights up` starts it"
         raise refuse(why) from error

@@ -122,7 +122,9 @@ def _list_stored(home: Path) -> list[str]:
 
 
 def _refuse_nothing(home: Path) -> typer.Exit:
-    return refuse(f"there is no checkpoint in {home}: say the --home of a service")
+    return refuse(
+        f"there is no checkpoint in {home}: is it the --home of a service that has learnt?"
+    )
 
 
 def _load(home: Path, id_: str) -> Checkpoint:

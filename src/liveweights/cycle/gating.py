@@ -92,11 +92,12 @@ class Gating:
         drafts = {one.case.generation: one.candidate for one in asked}
         await drafting.keep(checkpoint.id, cases, drafts)
         async with self.shop.pool.connection() as conn:
-            await deployments.let_go(conn, cycle.candidate)
-            await deployments.keep_warm(conn, checkpoint.id, settings.cycle.load_seconds * 2)
-            return await ledger.advance(
+            after = await ledger.advance(
                 conn, cycle, "warming", candidate=checkpoint.id, learning=learning
             )
+            await deployments.let_go(conn, cycle.candidate)
+            await deployments.keep_warm(conn, checkpoint.id, settings.cycle.load_seconds * 2)
+            return after
 
     def _store_selection(self, cycle: Cycle, selection: Selection) -> Checkpoint:
         """The candidate with a selection beside its weights: another checkpoint, since it answers
@@ -215,8 +216,9 @@ class Gating:
                 evidence=built,
                 across=switch is not None,
             )
+            after = await ledger.advance(conn, cycle, "canary", verdict=built)
             await deployments.let_go(conn, cycle.candidate)
-            return await ledger.advance(conn, cycle, "canary", verdict=built)
+            return after
 
     def _passes(self, cycle: Cycle, verdict: Verdict) -> bool:
         if read_switch(cycle) is not None:

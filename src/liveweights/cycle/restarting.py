@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 from liveweights.cycle.ledger import Cycle
+from liveweights.release.deployments import let_go
 from liveweights.release.strays import remove_strays
 from liveweights.store.database import Connection
 from liveweights.weights.registry import Registry
@@ -29,8 +30,11 @@ async def is_clear(home: Path, cycle: Cycle) -> bool:
 
 
 async def clear(conn: Connection, home: Path, cycle: Cycle) -> None:
-    """Remove its files, its work last: where that is gone, all is. For whoever has the lease of the
-    alias's cycles, while no step runs."""
+    """Let its candidate go once more, which the step that was broken off may have kept, and remove
+    its files, its work last: where that is gone, all is. For whoever has the lease of the alias's
+    cycles, while no step runs."""
+    if cycle.candidate is not None:
+        await let_go(conn, cycle.candidate)
     await conn.commit()
     await remove_strays(conn, Registry(home / "checkpoints"))
     await asyncio.to_thread(shutil.rmtree, work_folder(home, cycle.id), ignore_errors=True)

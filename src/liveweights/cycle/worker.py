@@ -165,7 +165,9 @@ class Worker:
             return await self._fail(cycle, f"{type(error).__name__}: {error}")
         except asyncio.CancelledError:
             await self._break_off(step)
-            if not broken_off.done():
+            me = asyncio.current_task()
+            told = me is not None and me.cancelling() > 0  # to end; else the step was, by `_watch`
+            if told or not broken_off.done():
                 raise
             ended = broken_off.result()
             log.info("cycle %d: %s -> ended: %s", cycle.id, cycle.state, ended.reason)

@@ -83,9 +83,10 @@ class Workshop:
                 await canaries.abort_canary(
                     conn, cycle.alias, checkpoint=cycle.candidate, cycle=cycle.id, reason=reason
                 )
-            if cycle.candidate:
-                await deployments.let_go(conn, cycle.candidate)
             # What a program said as it ended may be no text that Postgres keeps.
-            return await ledger.advance(
+            ended = await ledger.advance(
                 conn, cycle, "ended", outcome=outcome, reason=clean_text(reason), **columns
             )
+            if cycle.candidate:
+                await deployments.let_go(conn, cycle.candidate)
+            return ended

@@ -79,8 +79,8 @@ def make_window(
     a ``sum`` over all of them, as fine as given dates and times need, so that a month of any
     time zone is that month.
 
-    ``since`` is moved back to its bucket's edge, and so is an ``until`` before ``now``. Raises
-    WindowError.
+    ``since`` is moved back to its bucket's edge, and so is ``until``; an ``until`` in the bucket
+    that ``now`` is in becomes ``now``, as what that bucket holds is. Raises WindowError.
     """
     now = now or datetime.now(UTC)
     start, end = parse_time(since, now), parse_time(until, now)
@@ -102,7 +102,9 @@ def make_window(
     else:
         raise WindowError(f"{step[:50]!r} is not a step; there are {', '.join(STEPS)}")
     start = _edge_of(start, width)
-    end = _edge_of(end, width) if end < now else end
+    if end < now:
+        edge = _edge_of(end, width)
+        end = edge if edge < _edge_of(now, width) else now
     _check(start, end, f", in buckets of {width} minutes")
     return Window(start, end, width, alias, tenant)
 

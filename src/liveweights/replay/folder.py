@@ -46,7 +46,8 @@ def pid_file(folder: Path) -> Path:
 def _check(home: Path) -> None:
     if home.exists() and not (home / MARKER).is_file() and any(home.iterdir()):
         raise NotForDemo(
-            f"{home} was not made by a demo, which would delete what is in it: say another --folder"
+            f"{home} may be somebody's: a demo empties only what bears its mark ({MARKER}). Say"
+            " another --folder, or remove it"
         )
 
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from liveweights.engines.torch import attention
 
@@ -24,13 +25,15 @@ def draw(seed: int, *shape: int) -> torch.Tensor:
     held=st.integers(1, 9),
     new=st.integers(1, 2),
     mask=st.sampled_from(["none", "bool", "float"]),
+    apart=st.booleans(),
 )
 def test_it_is_pytorchs_attention(
-    rows: int, heads: int, shared: int, held: int, new: int, mask: str
+    rows: int, heads: int, shared: int, held: int, new: int, mask: str, apart: bool
 ) -> None:
     query = draw(1, rows, heads * shared, new, 8)
     key, value = (draw(seed, rows, heads, held + 3, 8)[:, :, :held] for seed in (2, 3))
-    seen = torch.rand(rows, 1, new, held, generator=torch.Generator().manual_seed(4)) < 0.5
+    masked = heads * shared if apart else 1
+    seen = torch.rand(rows, masked, new, held, generator=torch.Generator().manual_seed(4)) < 0.5
     seen[..., 0] = True
     masks = {
         "none": None,
@@ -46,18 +49,13 @@ def test_it_is_pytorchs_attention(
     assert key.equal(draw(2, rows, heads, held + 3, 8)[:, :, :held])
 
 
-def small(implementation: str) -> Any:
+def test_models_take_it_in_the_place_of_pytorchs_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     config = LlamaConfig(
         vocab_size=50, hidden_size=32, intermediate_size=32, num_hidden_layers=2,
-        num_attention_heads=4, num_key_value_heads=2, attn_implementation=implementation,
+        num_attention_heads=4, num_key_value_heads=2, attn_implementation="sdpa",
     )  # fmt: skip
     torch.manual_seed(0)
-    return LlamaForCausalLM(config).eval()
-
-
-def test_a_model_takes_it_in_the_place_of_pytorchs_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = small("sdpa")
-    ids = torch.tensor([[1, 2, 3, 4, 5]])
+    model: Any = LlamaForCausalLM(config).eval()
     calls: list[int] = []
     inner = attention.attend
 
@@ -65,17 +63,13 @@ def test_a_model_takes_it_in_the_place_of_pytorchs_kernel(monkeypatch: pytest.Mo
         calls.append(query.shape[2])
         return inner(module, query, *rest, **named)
 
-    monkeypatch.setattr(attention, "attend", attend)
+    ids = torch.tensor([[1, 2, 3, 4, 5]])
+    monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS._global_mapping, "sdpa", sdpa_attention_forward)
     with torch.inference_mode():
         expected = model(input_ids=ids).logits[0, -1]
-        attention.use(model)
+        monkeypatch.setattr(attention, "attend", attend)
+        attention.register()
         cache = model(input_ids=ids[:, :4], use_cache=True).past_key_values
         found = model(input_ids=ids[:, 4:], past_key_values=cache).logits[0, -1]
     assert calls == [4, 4, 1, 1]
     assert torch.allclose(found, expected, atol=1e-5)
-
-
-def test_a_model_that_takes_another_keeps_it() -> None:
-    model = small("eager")
-    attention.use(model)
-    assert model.config._attn_implementation == "eager"

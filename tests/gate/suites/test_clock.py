@@ -51,6 +51,20 @@ def test_time_before_can_be_given_back_and_what_is_left_is_left() -> None:
         asyncio.run(count(0.2, slow))
 
 
+def test_what_went_by_is_given_back_once_whoever_waited_for_it() -> None:
+    async def wait(back: float) -> None:
+        await asyncio.sleep(back)
+        with off_the_clock(back):
+            await asyncio.sleep(0)
+
+    async def work() -> None:
+        await asyncio.gather(wait(0.4), wait(0.5), wait(0.6))
+        await asyncio.sleep(0.3)
+
+    clock = asyncio.run(count(5.0, work))
+    assert clock.seconds >= 0.3
+
+
 def test_where_no_clock_runs_or_it_has_ended_nothing_happens() -> None:
     async def go() -> None:
         with off_the_clock():

@@ -64,6 +64,8 @@ def scored(scorer: str, said: str, target: Any) -> float:
         ("number", "3 + 4 = 7.", 7, 1),
         ("number", "from 3-5", 5, 1),
         ("number", "It is -5", -5, 1),
+        ("number", "It is _-5_", -5, 1),
+        ("number", "It is \u22125", -5, 1),
         ("number", "1,000", 1000, 1),
         ("number", "seven", 7, 0),
     ],

@@ -12,21 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-IMPLEMENTATION = "token"
-"""The name by which Transformers knows it."""
 _BEYOND = ("s_aux", "softcap", "position_bias", "output_attentions")
 """What it does not compute: sinks, capped scores, biases by position, the scores themselves."""
 
 
-def use(model: Any) -> None:
-    """Let a model, in place, compute attention so where it would take PyTorch's kernel."""
-    from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+def register() -> None:
+    """Let Transformers compute so, in this process, where it would take PyTorch's kernel. Its name
+    stays: models with sparse attention ask for it before they choose how they mask."""
     from transformers.modeling_utils import AttentionInterface
 
-    AttentionInterface.register(IMPLEMENTATION, attend)
-    AttentionMaskInterface.register(IMPLEMENTATION, sdpa_mask)
-    if model.config._attn_implementation == "sdpa":
-        model.set_attn_implementation(IMPLEMENTATION)
+    AttentionInterface.register("sdpa", attend)
 
 
 def attend(
@@ -56,6 +51,8 @@ def attend(
     scores_BKGS = query_BKGD @ key.transpose(2, 3)
     scores_BKGS *= width**-0.5 if scaling is None else scaling
     if attention_mask is not None:
+        if attention_mask.shape[1] == heads > 1:  # each head's own
+            attention_mask = attention_mask.view_as(scores_BKGS)
         if attention_mask.dtype == torch.bool:
             scores_BKGS.masked_fill_(~attention_mask, -torch.inf)
         else:

@@ -98,8 +98,8 @@ class TorchEngine(InProcessEngine[TorchDecoder]):
         return TorchDecoder(checkpoint.id, model, choices, self._prefixes)
 
     def _read(self, folder: Path) -> tuple[Any, Choices]:
+        attention.register()
         model: Any = load_causal(folder, dtype=getattr(torch, self._dtype))
-        attention.use(model)
         return model.to(self._settings.device).eval().requires_grad_(False), Choices(model)
 
     def _release(self) -> None:

@@ -18,6 +18,8 @@ class Clock:
         self._left: float | None = None
         self._stopped = 0
         self._since = 0.0
+        self._given = 0.0
+        """Until when everything has been counted or not: nothing is given back twice."""
         self._uncounted = 0.0
         self._over = False
 
@@ -32,15 +34,17 @@ class Clock:
         when = self._patience.when()
         if self._stopped > 1 or when is None or self._over or self._patience.expired():
             return
-        self._since = time.monotonic() - back
-        self._left = when - asyncio.get_running_loop().time() + back
+        now = time.monotonic()
+        self._since = max(now - back, self._given)
+        self._left = when - asyncio.get_running_loop().time() + now - self._since
         self._patience.reschedule(None)
 
     def go(self) -> None:
         self._stopped -= 1
         if self._stopped or self._left is None or self._over:
             return
-        self._uncounted += time.monotonic() - self._since
+        self._given = time.monotonic()
+        self._uncounted += self._given - self._since
         self._patience.reschedule(asyncio.get_running_loop().time() + self._left)
         self._left = None
 

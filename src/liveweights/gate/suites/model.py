@@ -40,8 +40,8 @@ class ApiModel:
 
     Raises Refused for what asking again would not change, and aiohttp.ClientError or TimeoutError
     where the service stayed away, or did not come to hold the checkpoint: neither is the model's
-    fault, so neither becomes a score, and what is waited for the service is off the clock of an
-    attempt.
+    fault, so neither becomes a score, and what is waited for until it is asked again is off the
+    clock of an attempt, as is the request that failed.
     """
 
     name: str

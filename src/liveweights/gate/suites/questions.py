@@ -96,7 +96,8 @@ async def contains(answer: str, case: Case) -> tuple[float, str]:
 
 async def number(answer: str, case: Case) -> tuple[float, str]:
     """The last number in the answer is the target."""
-    numbers = re.findall(r"(?<!\w)-?\d+(?:\.\d+)?|\d+(?:\.\d+)?", answer.replace(",", ""))
+    said = answer.replace(",", "").replace("\u2212", "-")
+    numbers = re.findall(r"(?<![^\W_])-?\d+(?:\.\d+)?|\d+(?:\.\d+)?", said)
     return float(bool(numbers) and float(numbers[-1]) == float(case.target)), ""
 
 
