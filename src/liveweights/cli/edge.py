@@ -26,4 +26,4 @@ def refuse_files() -> Generator[None]:
             raise
         from liveweights.cli.context import refuse  # brings much with it, for an error alone
 
-        raise refuse(f"{file}: {error.strerror}") from error
+        raise refuse(f"{file}: {error.strerror or error}") from error
