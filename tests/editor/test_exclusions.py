@@ -4,7 +4,7 @@ import subprocess
 from pathlib import Path, PurePosixPath
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from liveweights.editor.exclusions import (
@@ -80,7 +80,21 @@ def test_a_rule_about_a_folder_says_nothing_of_what_is_in_it() -> None:
 NAMES = st.sampled_from(["a", "b", "c.log", "build"])
 RULES = st.lists(
     st.sampled_from(
-        ["*.log", "!c.log", "build/", "/a", "a/b", "**/b", "!b", "*", "!a/", "# x", "a\f", "a "]
+        [
+            "*.log",
+            "!c.log",
+            "build/",
+            "/a",
+            "a/b",
+            "**/b",
+            "!b",
+            "*",
+            "!a/",
+            "# x",
+            "a ",
+            "a \f",
+            "a\t ",
+        ]
     )
     | st.sampled_from(["build\\", "[z-a]", "[[:alpha:]]", "[[:digit:]]", "![!a]", "!"]),
     max_size=4,
@@ -88,6 +102,9 @@ RULES = st.lists(
 
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(["a", "a"], [], ["a\f"], "\n", "")
+@example(["a"], ["a\t "], [], "\n", "")
+@example(["a"], ["a\\\f"], [], "\n", "")
 @given(
     st.lists(NAMES, min_size=1, max_size=3),
     RULES,

@@ -33,6 +33,7 @@ from liveweights.gate.drafts import remove_drafts
 from liveweights.gate.questions import NotAnswered
 from liveweights.gate.suites.suite import SuiteError
 from liveweights.holder import Held, Holder
+from liveweights.record.clean import clean_text
 from liveweights.record.refused import reason_of
 from liveweights.release import aliases
 from liveweights.release.retention import prune, remove_work
@@ -186,6 +187,7 @@ class Worker:
             watch.cancel()
 
     async def _fail(self, cycle: Cycle, why: str) -> Cycle:
+        why = clean_text(why)  # what a program said as it ended may be no text that can be kept
         log.error("cycle %d failed while %s: %s", cycle.id, cycle.state, why)
         return await self.steps.shop.end(cycle, "failed", why)
 

@@ -17,7 +17,6 @@ from liveweights.cycle.ledger import Cycle
 from liveweights.cycle.restarting import work_folder
 from liveweights.cycle.settings import WorkerSettings
 from liveweights.gate.questions import NotReady
-from liveweights.record.clean import clean_text
 from liveweights.release import canaries, deployments
 from liveweights.release.history import taken_back
 from liveweights.store import faults
@@ -83,9 +82,8 @@ class Workshop:
                 await canaries.abort_canary(
                     conn, cycle.alias, checkpoint=cycle.candidate, cycle=cycle.id, reason=reason
                 )
-            # What a program said as it ended may be no text that Postgres keeps.
             ended = await ledger.advance(
-                conn, cycle, "ended", outcome=outcome, reason=clean_text(reason), **columns
+                conn, cycle, "ended", outcome=outcome, reason=reason, **columns
             )
             if cycle.candidate:
                 await deployments.let_go(conn, cycle.candidate)

@@ -24,6 +24,20 @@ _CLASSES = {
 """Classes of characters that git knows within brackets and pathspec does not."""
 
 
+_BLANKS = re.compile(r"(?:\\?[\t\v\f\x1c-\x1f\x85\xa0])+$")
+
+
+def _keep_blanks(line: str) -> str:
+    """Of what a line ends with git drops spaces alone, and pathspec all that is blank: what git
+    keeps, in brackets."""
+    bare = re.sub(r"(?<!\\) +$", "", line)
+    ends = _BLANKS.search(bare)
+    if ends is None:
+        return line
+    kept = "".join(f"[{letter}]" for letter in ends.group() if letter != "\\")
+    return bare[: ends.start()] + kept
+
+
 class BadPattern(ValueError):
     """A pattern that no file can match; the message is the pattern."""
 
@@ -36,7 +50,7 @@ class _Pattern(GitIgnoreSpecPattern):
     def __init__(self, line: str) -> None:
         for name, letters in _CLASSES.items():
             line = line.replace(name, letters)
-        super().__init__(line)
+        super().__init__(_keep_blanks(line))
 
 
 class _CaselessPattern(_Pattern):

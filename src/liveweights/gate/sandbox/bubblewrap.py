@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from liveweights.gate.sandbox.limits import Limits
 from liveweights.machine import LINUX
@@ -17,6 +17,14 @@ from liveweights.machine import LINUX
 OLDEST = (0, 8)
 ROOT = ("bin", "sbin", "lib", "lib32", "lib64")
 PATH = "/usr/local/bin:/usr/bin:/bin"
+OWN = tuple(
+    PurePosixPath(folder)
+    for folder in (
+        *(f"{root}{name}" for root in ("/", "/usr/", "/usr/local/") for name in ROOT),
+        *("/usr/libexec", "/etc/alternatives", "/proc", "/dev", "/sys"),
+    )
+)
+"""Folders that hold the programs of a sandbox, or what it is made with."""
 NOBODY = 65534
 
 

@@ -12,21 +12,12 @@ from typing import Annotated
 import msgspec
 
 from liveweights import bounds
+from liveweights.gate.sandbox.bubblewrap import OWN
 from liveweights.gate.suites.suite import SuiteError
 
 MIB = 1024 * 1024
-PROGRAMS = ("bin", "sbin", "lib", "lib32", "lib64")
-TAKEN = tuple(
-    map(
-        PurePosixPath,
-        (
-            *(f"{root}{name}" for root in ("/", "/usr/", "/usr/local/") for name in PROGRAMS),
-            *("/usr/libexec", "/etc/alternatives", "/proc", "/dev", "/sys"),
-            *("/run/terminal", "/tests", "/logs"),
-        ),
-    )
-)
-"""Folders that hold the programs of a sandbox, or what it is made with and judged by."""
+TAKEN = (*OWN, *map(PurePosixPath, ("/run/terminal", "/tests", "/logs")))
+"""Folders that a sandbox needs for itself, and those that a task is judged by."""
 
 
 class _Timeout(msgspec.Struct, frozen=True, kw_only=True):
