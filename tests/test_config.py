@@ -236,6 +236,10 @@ def test_a_tenants_branch_goes_by_the_settings_of_its_model(tmp_path: Path) -> N
     assert (own.cycle.min_feedback, shared.cycle.min_feedback) == (200, 1000)
     with pytest.raises(ConfigError, match="no model is called 'other:acme'"):
         config.find_model("other:acme")
+    with pytest.raises(ConfigError, match="has of the model 'code': base and engine"):
+        config.with_base("code:acme", "another")
+    with pytest.raises(ConfigError, match="has of the model 'code'"):
+        config.with_engine("code:acme", EngineSettings())
 
 
 def test_a_model_that_is_called_like_a_branch_is_a_model(tmp_path: Path) -> None:

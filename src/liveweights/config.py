@@ -260,18 +260,29 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return next((name.removeprefix(one) for one in begins if name.startswith(one)), None)
 
     def with_engine(self, alias: str, engine: EngineSettings) -> Config:
-        """The same, with the model of that public name run so. Raises ConfigError."""
-        self.find_model(alias)
-        tables = self._tables()
+        """The same, with the model of that public name run so. Raises ConfigError, also for a
+        tenant's branch, which runs as its model."""
+        tables = self._require_own(alias)
         own = msgspec.structs.replace(tables[alias], engine=msgspec.to_builtins(engine))
         return self._with_tables({**tables, alias: own})
 
     def with_base(self, alias: str, base: str) -> Config:
-        """The same, with the model of that public name on another base. Raises ConfigError."""
-        self.find_model(alias)
-        tables = self._tables()
+        """The same, with the model of that public name on another base. Raises ConfigError, also
+        for a tenant's branch, which is on its model's."""
+        tables = self._require_own(alias)
         own = msgspec.structs.replace(tables[alias], base=base)
         return self._with_tables({**tables, alias: own})
+
+    def _require_own(self, alias: str) -> dict[str, ModelTable]:
+        """The tables of all models, that one's among them. Raises ConfigError."""
+        self.find_model(alias)
+        if (tenant := self._find_tenant(alias)) is not None:
+            model = alias.removesuffix(name_branch("", tenant))
+            raise ConfigError(
+                f"{alias!r} is what the tenant {tenant!r} has of the model {model!r}: base and"
+                " engine are the model's"
+            )
+        return self._tables()
 
     def with_port(self, port: int) -> Config:
         """The same, with the API on that port."""

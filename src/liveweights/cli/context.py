@@ -21,7 +21,7 @@ from liveweights.config import Config, load_config, read_tables
 from liveweights.cycle.bases import Standing, read_bases
 from liveweights.meter.price_rows import CurrencyError
 from liveweights.model_table import ConfigError, ModelSettings, read_table
-from liveweights.release.alias import AliasError
+from liveweights.release.alias import AliasError, name_branch
 from liveweights.release.models import Row, read_rows
 from liveweights.store.account import AccountError
 from liveweights.store.binaries import NoBinaries
@@ -108,10 +108,14 @@ def with_added(config: Config, name: str | None, home: Path) -> Config:
     if not name or name in config.names() or is_nowhere(config, home):
         return config
     added = {row.name: row for row in query(config, home, read_rows)}
-    if name not in added:
+    # What a tenant has of its own goes by its model.
+    model = next(
+        (one for one in added if name == one or name.startswith(name_branch(one, ""))), None
+    )
+    if model is None:
         return config
     try:
-        return config.with_models({name: read_table(name, added[name].settings)})
+        return config.with_models({model: read_table(model, added[model].settings)})
     except ConfigError as error:
         raise refuse(str(error)) from error
 

@@ -35,7 +35,7 @@ from liveweights.cycle.bases import Switch, read_bases, read_switch
 from liveweights.cycle.ledger import Cycle
 from liveweights.cycle.switching import Refused, Wish
 from liveweights.exposure.proportions import Rate, difference_of, rate_of
-from liveweights.model_table import ModelSettings
+from liveweights.model_table import ConfigError, ModelSettings
 from liveweights.release import aliases, ancestry
 from liveweights.release.alias import Alias
 from liveweights.store.database import Connection
@@ -111,8 +111,12 @@ def _begin(config: Config, home: Path, model: ModelSettings, name: str, reason: 
     found, absent = _find(config, model, name)
     can_chat = found is not None and has_template(load_tokenizer(found))
     card = read_card(found, config.cache_folder()) if found else {}
+    try:
+        moved = config.with_base(model.alias, name)
+    except ConfigError as error:
+        raise refuse(str(error)) from error
     # Rules look at the facts of the base that is asked for.
-    terms = read_terms(config.with_base(model.alias, name), home) if found else Terms()
+    terms = read_terms(moved, home) if found else Terms()
 
     # Each denial is a row, whatever comes of it.
     denied = write(config, home, lambda conn: _read_denied(conn, terms, model.alias))

@@ -74,12 +74,14 @@ class Authenticator:
         else:
             await self.check_operator(scope)
 
-    async def authenticate_reader(self, scope: Scope) -> Client:
+    async def authenticate_reader(
+        self, scope: Scope, *, use: Use | None = "insight", own: bool = False
+    ) -> Client:
         """As ``authenticate``; and the operator, who is nobody's tenant and reads about all
-        (``own``)."""
+        (``Client.own``)."""
         if self._is_operator(scope):
             return Client(OWN_TENANT, own=True)
-        return await self.authenticate(scope, use="insight")
+        return await self.authenticate(scope, use=use, own=own)
 
     def _is_operator(self, scope: Scope) -> bool:
         return self.is_operator_key(password(Headers(scope=scope)))

@@ -69,6 +69,7 @@ def test_a_key_of_the_settings_file_may_ask_too() -> None:
         "uses": [],
         "models": [],
         "endpoints": [],
+        "route": {},
         "limits": [{"name": "requests", "most": 3, "left": 3}],
         "budgets": [],
     }

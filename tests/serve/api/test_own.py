@@ -44,6 +44,13 @@ def test_it_is_answered_and_not_recorded(keys: bool, stream: bool) -> None:
     assert b"liveweights_generations_total{" not in api.call("GET", "/metrics").body
 
 
+def test_the_operator_is_shown_all_models() -> None:
+    operator = "operator-0123456789"
+    api = make(operator_key=operator)
+    for key, status in ((operator, 200), (KEY, 200), ("first-0123456789", 200), ("none", 401)):
+        assert api.call("GET", "/v1/models", authorization=f"Bearer {key}").status == status
+
+
 def test_a_failed_answer_is_not_recorded_either() -> None:
     api = make_api(settings=ApiSettings(keys=KEYS), service_key=KEY, fail_at=2)
     assert own(api, "/v1/completions", BODY).status == 503

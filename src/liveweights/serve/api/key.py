@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import msgspec
 from starlette.types import Receive, Scope, Send
@@ -37,8 +38,8 @@ class BudgetState(msgspec.Struct, kw_only=True):
 
 
 class KeyState(msgspec.Struct, kw_only=True):
-    """Empty ``uses``, ``models`` and ``endpoints`` bind nothing. ``key`` is what the record names
-    it by."""
+    """Empty ``uses``, ``models``, ``endpoints`` and ``route`` bind nothing. ``key`` is what the
+    record names it by."""
 
     object: str = "key"
     tenant: str
@@ -46,6 +47,7 @@ class KeyState(msgspec.Struct, kw_only=True):
     uses: tuple[Use, ...]
     models: tuple[str, ...]
     endpoints: tuple[str, ...]
+    route: dict[str, Any]
     limits: list[LimitState]
     budgets: list[BudgetState]
 
@@ -69,6 +71,7 @@ class KeyEndpoint:
             uses=rights.uses,
             models=rights.models,
             endpoints=rights.endpoints,
+            route=rights.route,
             limits=[
                 LimitState(name=name, most=one.limit.most, left=_left(one, now))
                 for name, one in account.by_name.items()

@@ -170,7 +170,7 @@ class ModelsEndpoint:
         self._authenticator = authenticator
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        client = await self._authenticator.authenticate(scope, own=True)
+        client = await self._authenticator.authenticate_reader(scope, use=None, own=True)
         await self._limiter.charge(client, "reads")
         tenant = None if client.own else client.tenant
         name: str | None = scope["path_params"].get("model")
