@@ -131,6 +131,16 @@ def test_each_step_is_recorded_billed_and_of_one_episode() -> None:
     assert usage["output_tokens"] == sum(len(step.output_ids) for step in steps)
 
 
+def test_it_is_kept_as_of_the_time_when_it_was_asked() -> None:
+    """A user who is forgotten between two steps has asked before."""
+    api, _ = api_with([call(), "Rome."])
+    conversation = api.call("POST", "/v1/conversations", {}).json()["id"]
+    assert respond(api, conversation=conversation).status == 200
+    first, _ = api.recorder.generations.values()
+    (stored,) = api.responses.rows.values()
+    assert stored.created_at == api.conversations.asked[-1] == first.created_at
+
+
 def test_feedback_for_the_episode_reaches_every_step() -> None:
     api, _ = api_with([call(), "Rome."])
     episode = respond(api).json()["episode"]

@@ -300,7 +300,7 @@ async def answer_with_tools(
         try:
             end = await episode.run(first)
             episode.shape.finish(episode.drafts, end)
-            await keep(episode.shape, episode.drafts[-1], caller)
+            await keep(episode.shape, episode.drafts[0], caller)
         except ClientGone:
             return
         except (ApiError, EngineError, LimitReached) as error:
