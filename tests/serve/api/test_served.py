@@ -482,6 +482,27 @@ def test_what_a_tool_would_do_otherwise_than_thought_is_refused(
     assert not api.engine.calls
 
 
+@pytest.mark.parametrize(
+    ("tools", "param"),
+    [
+        ([DOCUMENTS, DOCUMENTS | {"server_url": "http://elsewhere"}], "tools[1].server_label"),
+        ([DOCUMENTS | {"server_label": "python"}, {"type": "code_interpreter"}], "tools[1].type"),
+        (
+            [DOCUMENTS | {"server_label": f"{n}", "allowed_tools": []} for n in range(17)],
+            "tools[16]",
+        ),
+    ],
+)
+def test_sets_are_few_and_each_is_named_once(tools: list[Any], param: str) -> None:
+    names = [str(number) for number in range(17)]
+    sets = {name: Functions(lambda given: "x") for name in [*names, "python"]}
+    api, functions = api_with(["hello"], sets=sets)
+    refused = respond(api, tools=tools)
+    assert (refused.status, refused.error()["param"]) == (400, param)
+    assert not any(one.opened for one in (functions, *sets.values()))
+    assert respond(api, tools=tools[:-1]).status == 200
+
+
 def test_a_server_that_is_not_allowed_is_named_and_the_model_answers_without() -> None:
     api, _ = api_with(["Without."])
     answer = respond(api, tools=[{"type": "mcp", "server_label": "theirs"}])

@@ -53,7 +53,7 @@ Keep = Callable[[ResponseShape, Draft, Caller], Awaitable[None]]
 def find_served(request: ResponsesRequest, agent: Agent | None, exchange: Exchange) -> list[Served]:
     """The sets of tools that the server is to run. Where it runs none they are left out, as is a
     choice of what is not offered; both are named. Raises ApiError 400."""
-    asked = list(read_served(request.tools or ()))
+    asked = read_served(request.tools or ())
     served = asked if agent is not None else []
     left_out = [f"{one.at}.type" for one in asked if one not in served]
     labels = [one.label for one in served]
