@@ -193,6 +193,22 @@ def test_a_program_is_a_program_for_the_client() -> None:
         assert kinds.count(f"response.code_interpreter_call.{kind}") == 1  # type: ignore[comparison-overlap]
 
 
+@pytest.mark.parametrize("odd", ["a\\u0000b", "a\\ud800b"])
+def test_a_program_may_hold_what_no_item_can(odd: str) -> None:
+    python = Functions(lambda given: "ran", describe("python", "Run.", code="c"))
+    asked = f'{{"name": "python.python", "arguments": {{"code": "print(\'{odd}\')"}}}}'
+    says = [f"<tool_call>\n{asked}\n</tool_call>", "2"]
+    api, _ = api_with(says, sets={"python": python})
+    answer = respond(api, tools=[{"type": "code_interpreter", "container": {"type": "auto"}}])
+    assert final_text(answer) == "2"
+
+
+def test_what_a_model_says_before_a_call_may_hold_a_nul() -> None:
+    api, _ = api_with([f"a\0b {call()}", "Rome."])
+    assert final_text(respond(api)) == "Rome."
+    assert "a\ufffdb" in prompts(api)[-1]
+
+
 def test_the_clients_own_tools_go_to_the_client() -> None:
     both = f'{call()}\n<tool_call>\n{{"name": "get_weather", "arguments": {{}}}}\n</tool_call>'
     api, functions = api_with([both, "Sunny."])

@@ -35,6 +35,7 @@ from liveweights.serve.api.messages import Message
 from liveweights.serve.api.offers import Choice, ToolUse
 from liveweights.serve.api.refusals import CONTEXT_EXCEEDED, from_engine
 from liveweights.serve.api.responses.items import Item, to_messages
+from liveweights.serve.api.responses.kept import storable
 from liveweights.serve.api.responses.objects import make_response
 from liveweights.serve.api.responses.request import ResponsesRequest
 from liveweights.serve.api.responses.served import Kit, choose, open_kits, run_call
@@ -178,7 +179,9 @@ class Episode:
 
     async def _prepare(self, id_: str | None) -> Draft:
         """The next step, of which nothing is sampled yet."""
-        said = msgspec.convert(msgspec.to_builtins(self.shape.response.output), list[Item])
+        # A model may well say what no item can hold.
+        output = storable(msgspec.to_builtins(self.shape.response.output))
+        said = msgspec.convert(output, list[Item])
         messages = [*self.messages, *to_messages(said, "output")]
         chat = self.request.as_chat(messages)
         left = max(1, self.bounds.tokens - self.spent.tokens)
