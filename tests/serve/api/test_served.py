@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -15,14 +16,16 @@ from openai.types.responses.response_output_item import McpCall, McpListTools
 from liveweights.agent.decision import LAST
 from liveweights.agent.settings import AgentSettings
 from liveweights.agent.tool import Agent, ToolError, describe
-from liveweights.meter.keys import ANYBODY
+from liveweights.meter.keys import ANYBODY, NOBODY
 from liveweights.meter.limits import Limiter
+from liveweights.meter.price_book import Held
 from liveweights.meter.settings import RateLimits
 from liveweights.serve.api.responses.items import error_text
 from liveweights.serve.api.settings import ApiSettings
 
 from .doubles import Answer, Api, make_api, make_tokenizer
 from .servers import serving
+from .test_charging import BOOK, RICH, charged
 from .test_responses import WEATHER, events_of
 from .tools_here import Functions, ToolsHere, api_with, call
 
@@ -301,6 +304,26 @@ def test_the_key_is_charged_with_every_step_once(says: list[str]) -> None:
     assert len(rows) == len(says)
     used = sum(len(row.prompt_ids) + len(row.output_ids) for row in rows)
     assert limiter.account(ANYBODY).by_name["tokens"].left(0.0) == 100_000 - used
+
+
+def test_what_a_step_has_used_is_nobody_elses_before_the_next_one() -> None:
+    left: list[tuple[int, int]] = []
+
+    def find_price(tenant: str, model: str, at: datetime) -> Held:
+        # A step's prompt has been read, and it has no turn yet.
+        account = limiter.account(ANYBODY)
+        left.append((account.by_name["tokens"].left(0.0), account.money[0].holding.left(0.0)))
+        return BOOK.find(tenant, model, at)
+
+    limits = RateLimits(tokens_per_minute=100_000)
+    find_tenant = {NOBODY: RICH}.get
+    limiter = Limiter(limits, {}, lambda: 0.0, find_price=find_price, find_tenant=find_tenant)
+    api, _ = api_with([call(), "Rome."], limiter=limiter)
+    assert respond(api).status == 200
+    first, _ = api.recorder.generations.values()
+    (_, money), (tokens_left, money_left) = left
+    assert tokens_left <= 100_000 - len(first.prompt_ids) - len(first.output_ids)
+    assert money_left == money - charged(first)
 
 
 def test_steps_use_up_what_the_key_has() -> None:
