@@ -141,6 +141,27 @@ def test_what_cannot_be_done_is_said(
     assert answer.error()["message"]
 
 
+@pytest.mark.parametrize(
+    ("wrong", "param"),
+    [
+        ({"content": "hi"}, "role"),
+        ({"role": "user"}, "content"),
+        ({"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}, "content[0]"),
+        ({"type": "function_call_output", "output": "x"}, "call_id"),
+        ({"type": "function_call", "call_id": "c", "arguments": "{}"}, "name"),
+        ({"type": "mcp_call", "name": "n", "server_label": "s"}, "arguments"),
+    ],
+)
+def test_what_no_answer_could_go_on_from_is_not_added(
+    api: Api, wrong: dict[str, Any], param: str
+) -> None:
+    id = api.call("POST", "/v1/conversations", {"items": [HI]}).json()["id"]
+    for path in ("/v1/conversations", f"/v1/conversations/{id}/items"):
+        refused = api.call("POST", path, {"items": [HI, wrong]})
+        assert (refused.status, refused.error()["param"]) == (400, f"items[1].{param}")
+    assert respond(api, conversation=id).status == 200
+
+
 def test_a_conversation_that_is_not_there_is_no_answers(api: Api) -> None:
     answer = respond(api, conversation="conv_none")
     assert (answer.status, answer.error()["code"]) == (404, "conversation_not_found")
