@@ -253,6 +253,16 @@ def test_a_model_that_listens_answers_at_the_bound() -> None:
     assert final_text(answer) == "What I know."
 
 
+def test_one_step_is_one_answer_of_the_model() -> None:
+    api, functions = api_with([call(), "never said"], settings={"steps": 1})
+    answer = respond(api)
+    assert answer.json()["incomplete_details"] == {"reason": "max_tool_calls"}
+    (refused,) = items(answer, "mcp_call")
+    assert "no further tool" in refused["error"]["content"]
+    assert len(api.engine.calls) == 1
+    assert not functions.calls
+
+
 @pytest.mark.parametrize("many", [{"settings": {"calls": 2}}, {"max_tool_calls": 2}])
 def test_calls_are_bounded_by_the_operator_and_by_the_client(many: dict[str, Any]) -> None:
     storm = "".join(call(str(number)) for number in range(6))
@@ -286,6 +296,28 @@ def test_time_is_bounded() -> None:
     body = respond(api).json()
     assert body["incomplete_details"] == {"reason": "max_time"}
     assert functions.cancelled == 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_time_ends_what_the_model_is_saying_and_what_there_is_is_kept(stream: bool) -> None:
+    api, _ = api_with(["It is Rome."], settings={"seconds": 0.2})
+
+    async def pause() -> None:
+        await asyncio.sleep(0.3 if api.engine.yielded == 4 else 0)
+
+    api.engine.pause = pause
+    answer = respond(api, stream=stream)
+    whole = events_of(answer)[-1]["response"] if stream else answer.json()
+    assert (whole["status"], whole["incomplete_details"]) == ("incomplete", {"reason": "max_time"})
+    text = whole["output"][-1]["content"][0]["text"]
+    assert text
+    assert "It is Rome.".startswith(text)
+    assert text != "It is Rome."
+    (step,) = api.recorder.generations.values()
+    assert step.finish_reason == "length"
+    assert len(step.output_ids) == step.max_tokens  # as if it had been asked for no more
+    assert api.responses.rows
+    assert api.engine.open == 0
 
 
 def test_a_context_that_is_full_ends_it() -> None:

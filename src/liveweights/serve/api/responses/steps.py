@@ -15,7 +15,16 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from liveweights.agent.calls import Outcome
-from liveweights.agent.decision import Bounds, End, Move, Spent, next_move, refuse_call, tell_last
+from liveweights.agent.decision import (
+    Bounds,
+    End,
+    Move,
+    Spent,
+    next_kind,
+    next_move,
+    refuse_call,
+    tell_last,
+)
 from liveweights.agent.tool import Agent
 from liveweights.engines.protocol import EngineError, Token
 from liveweights.http.errors import ApiError, internal, limit_reached, unsupported
@@ -109,7 +118,7 @@ class Episode:
 
         Raises ApiError, EngineError, LimitReached, ClientGone.
         """
-        move: Move = "act"
+        move = next_kind(self.bounds, self.spent)
         while True:
             try:
                 step = await self._prepare(first if not self.drafts else None)
@@ -170,7 +179,7 @@ class Episode:
     def _follow(self, step: Draft, move: Move) -> Move | End | None:
         """What follows a step that was not the model's last word."""
         if step.reason == "length":
-            return "max_output_tokens"
+            return "max_time" if step.late else "max_output_tokens"
         if self.shape.asked_client:
             return None
         if move == "conclude":
@@ -208,6 +217,7 @@ class Episode:
             longest=longest,
         )
         draft.id = id_ or draft.id
+        draft.seconds = self.bounds.ends - _now()
         self.shape.begin_step(toolbox, draft)
         return draft
 
