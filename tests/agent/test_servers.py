@@ -19,6 +19,7 @@ import msgspec
 from mcp import Client
 from mcp.server import MCPServer
 from mcp.server.lowlevel import Server
+from starlette.middleware.gzip import GZipMiddleware
 from tests.agentdb.conftest import SETTINGS
 from tests.agentdb.conftest import agents_folder as agents_folder
 from tests.serve.api.servers import serving
@@ -372,6 +373,31 @@ def test_a_flood_over_http_is_ended() -> None:
                     await toolset.call("tool", {})
 
     asyncio.run(work())
+
+
+def packing(pack: bool) -> Any:
+    """An honest server whose answers are packed: ``pack`` whatever the client asks for."""
+    inner = GZipMiddleware(honest().streamable_http_app(json_response=True), minimum_size=1)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if pack and scope["type"] == "http":
+            others = [pair for pair in scope["headers"] if pair[0] != b"accept-encoding"]
+            scope = {**scope, "headers": [*others, (b"accept-encoding", b"gzip")]}
+        await inner(scope, receive, send)
+
+    return app
+
+
+def test_what_is_packed_over_http_is_not_unpacked() -> None:
+    async def capital(pack: bool) -> str:
+        with serving(packing(pack)) as url:
+            place = url.removesuffix("/v1") + "/mcp"
+            async with open_server(ToolServer(url=place), 30.0) as toolset:
+                return await toolset.call("capital", {"name": "Italy"})
+
+    assert asyncio.run(capital(False)) == "Rome"
+    with pytest.raises(ToolError, match="gzip"):
+        asyncio.run(capital(True))
 
 
 def test_who_may_use_what() -> None:

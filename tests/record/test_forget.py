@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,7 +13,7 @@ from liveweights.record.clean import InvalidRow
 from liveweights.record.forget import Forgotten, Traces, forget
 from liveweights.record.shadow import keep_shadow
 from liveweights.record.shadow_answer import ShadowAnswer
-from liveweights.store.database import Connection
+from liveweights.store.database import Connection, open_pool
 from liveweights.store.partitions import UNDATED
 
 from .rows import make_feedback, make_generation
@@ -167,6 +168,43 @@ def test_what_was_asked_before_and_comes_later_is_not_recorded(database_dsn: str
         left = {id for (id,) in conn.execute("select id from feedback_keys").fetchall()}
         assert left == {"fb", "fn"}
     assert ask(database_dsn, rollups.differences) == []
+
+
+def test_two_that_forget_at_once_do_not_wait_for_each_other(database_dsn: str) -> None:
+    waiting = (
+        "select count(*) from pg_locks l join pg_database d on d.oid = l.database"
+        " where not granted and datname = current_database()"
+    )
+    record(database_dsn, make_generation("a"), make_generation("b", user="bob"))
+
+    async def work() -> list[Forgotten]:
+        pool = await open_pool(database_dsn)
+
+        async def forget_one(user: str) -> Forgotten:
+            async with pool.connection() as conn:
+                return await forget(conn, "default", user)
+
+        try:
+            async with pool.connection() as looking, pool.connection() as holding:
+
+                async def wait_for(count: int) -> None:
+                    while True:
+                        row = await (await looking.execute(waiting)).fetchone()
+                        if row == (count,):
+                            return
+
+                async with asyncio.TaskGroup() as group, holding.transaction():
+                    # In the middle of what it removes.
+                    await holding.execute("lock table drafts in access exclusive mode")
+                    first = group.create_task(forget_one("ada"))
+                    await wait_for(1)
+                    second = group.create_task(forget_one("bob"))
+                    await wait_for(2)
+                return [await first, await second]
+        finally:
+            await pool.close()
+
+    assert asyncio.run(work()) == [Forgotten(1, 0, []), Forgotten(1, 0, [])]
 
 
 def test_requests_of_the_users_chats_that_name_nobody_go_too(

@@ -217,11 +217,15 @@ async def _over_http(server: ToolServer, seconds: float) -> AsyncGenerator[Any]:
     import httpx2
     from mcp.client.streamable_http import streamable_http_client
 
-    headers: dict[str, str] = {}
+    headers = {"accept-encoding": "identity"}
     for _, key in _keys(server):
         headers["authorization"] = f"Bearer {key}"
 
     async def bound(response: httpx2.Response) -> None:
+        # What is packed may be a thousand times as long as what is counted here.
+        packed = response.headers.get("content-encoding", "identity")
+        if packed.strip().lower() != "identity":
+            raise httpx2.DecodingError(f"its answer is packed ({packed[:50]}), which is not read")
         response.stream = _Bounded(response.stream)
 
     class _Bounded(httpx2.AsyncByteStream):

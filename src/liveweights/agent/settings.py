@@ -99,7 +99,13 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         ),
     ] = 0.0
     seconds: Annotated[
-        float, Meta(gt=0, le=SECONDS, description="Longest time of one response with tools.")
+        float,
+        Meta(
+            gt=0,
+            le=SECONDS,
+            description="Longest time of one response with tools: no step begins after it, a call "
+            "is left, and what the model is saying ends with its next token.",
+        ),
     ] = 300.0
     call_seconds: Annotated[
         float, Meta(gt=0, le=SECONDS, description="Longest time of one call of a tool.")

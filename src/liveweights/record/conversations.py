@@ -75,7 +75,7 @@ class ConversationStore:
         )
         async with connect(self._pool) as conn:
             await conn.execute("insert into conversations values (%s, %s, %s, %s)", values)
-            await self._add(conn, conversation.tenant, conversation.id, items, None)
+            await self._add(conn, conversation, items, None, datetime.now(UTC))
 
     async def read(self, tenant: str, id: str) -> Conversation:
         async with connect(self._pool) as conn:
@@ -100,14 +100,15 @@ class ConversationStore:
         items: Sequence[dict[str, Any]],
         *,
         user: str | None = None,
+        asked: datetime | None = None,
         response: StoredResponse | None = None,
     ) -> None:
-        """Together with the ``response`` that they are of, or not at all. One that is there already
-        stays as it is; what a user asked before being forgotten is not kept. Raises Unstorable,
-        ConversationTooLong."""
+        """What was ``asked`` then (None: now), and its answer, together with the ``response`` that
+        they are of, or not at all. One that is there already stays as it is; what a user asked
+        before being forgotten is not kept. Raises Unstorable, ConversationTooLong."""
         async with connect(self._pool) as conn:
-            await self._find(conn, tenant, id)
-            await self._add(conn, tenant, id, items, user)
+            conversation = await self._find(conn, tenant, id)
+            await self._add(conn, conversation, items, user, asked or datetime.now(UTC))
             if response is not None:
                 await insert(conn, response)
 
@@ -147,18 +148,18 @@ class ConversationStore:
     async def _add(
         self,
         conn: Connection,
-        tenant: str,
-        id: str,
+        conversation: Conversation,
         items: Sequence[dict[str, Any]],
         user: str | None,
+        asked: datetime,
     ) -> None:
-        now = datetime.now(UTC)
+        id = conversation.id
         # One after the other: what is added at the same time is not mixed.
         await conn.execute("select from conversations where id = %s for update", (id,))
-        forgotten = (forgotten_key(tenant, user), now)
+        forgotten = (forgotten_key(conversation.tenant, user), asked)
         async with conn.cursor() as cursor:
             await cursor.executemany(
-                ADD, [(id, item["id"], user, now, Jsonb(item), *forgotten) for item in items]
+                ADD, [(id, item["id"], user, asked, Jsonb(item), *forgotten) for item in items]
             )
         row = await (await conn.execute(SIZE, (id,))).fetchone()
         assert row is not None

@@ -79,6 +79,9 @@ NOT_FORGOTTEN: LiteralString = (
 LATE = "select exists (select from forgotten where at >= %s)"
 """Whether there is work for `remove_late`; the parameter is `oldest` of the rows."""
 
+WRITTEN: LiteralString = "generations, shadow_answers, conversation_items, responses"
+"""What is recorded of a user, in the order in which whoever writes takes these tables."""
+
 # A candidate is influenced by what its cycle read: by the training part through its weights, by
 # the part held back through the verdict. Whatever was learnt from it or is built on it inherits.
 INFLUENCED = """
@@ -194,6 +197,8 @@ async def forget(
             await hold_alone(conn)
         who: dict[str, Any] = {"tenant": tenant, "user": user}
         await conn.execute(DELETE_SEEN, who)
+        # All in one order: two that forget at once do not wait for each other.
+        await conn.execute(f"lock table only {WRITTEN} in row exclusive mode")
         who["chats"] = await read_chats(conn, tenant, user)
         cursor = await conn.execute(FIND if columnstore else LOCK, who)
         ids = [id for (id,) in await cursor.fetchall()]
@@ -253,7 +258,7 @@ async def _announce(conn: Connection, digest: bytes) -> int:
         row = await cursor.fetchone()
         assert row is not None
     async with conn.transaction():
-        await conn.execute("lock table only generations, shadow_answers, responses in share mode")
+        await conn.execute(f"lock table only {WRITTEN} in share mode")
     return row[0]
 
 

@@ -159,8 +159,9 @@ class ResponseStore:
         in which nothing younger was said; how many."""
         age = {"age": timedelta(days=days)}
         async with connect(self._pool) as conn:
-            answers = await conn.execute(EXPIRE, age)
+            # In the order of those who write both.
             conversations = await conn.execute(EXPIRE_CONVERSATIONS, age)
+            answers = await conn.execute(EXPIRE, age)
         return answers.rowcount + conversations.rowcount
 
     async def keep_expiring(self, days: int, every: float = EVERY) -> None:

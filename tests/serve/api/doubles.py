@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -303,6 +304,8 @@ class MemoryConversations:
         self.responses = responses
         self.rows: dict[tuple[str, str], Conversation] = {}
         self.said: dict[str, dict[str, dict[str, Any]]] = {}
+        self.asked: list[datetime | None] = []
+        """When, of each time that something was added."""
 
     def _get(self, tenant: str, id: str) -> Conversation:
         if (tenant, id) not in self.rows:
@@ -339,9 +342,11 @@ class MemoryConversations:
         /,
         *,
         user: str | None = None,
+        asked: datetime | None = None,
         response: StoredResponse | None = None,
     ) -> None:
         self._get(tenant, id)
+        self.asked.append(asked)
         if response is not None:
             assert self.responses is not None
             await self.responses.add(response)
@@ -407,6 +412,7 @@ class Api:
     router: Router
     app: Any
     responses: MemoryResponses = field(default_factory=MemoryResponses)
+    conversations: MemoryConversations = field(default_factory=MemoryConversations)
 
     def call(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         return asyncio.run(self.acall(method, path, body, **headers))
@@ -477,6 +483,7 @@ def make_api(
     router = Router()
     router.set("tiny", BASE)
     responses = MemoryResponses()
+    conversations = MemoryConversations(responses)
     app = create_app(
         Models(make_model(scripted, router, tokenizer, template=TemplateHere(tokenizer))),
         recorder,
@@ -485,6 +492,6 @@ def make_api(
         authenticator=make_authenticator(settings or ApiSettings(), service_key, keys=keys),
         limiter=limiter,
         agent=agent,
-        conversations=MemoryConversations(responses),
+        conversations=conversations,
     )
-    return Api(scripted, recorder, router, app, responses)
+    return Api(scripted, recorder, router, app, responses, conversations)

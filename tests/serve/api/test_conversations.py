@@ -10,9 +10,10 @@ from typing import Any
 import openai
 import pytest
 from openai import OpenAI
+from psycopg.types.json import Jsonb
 
 from liveweights.record import conversations
-from liveweights.record.conversations import ConversationStore
+from liveweights.record.conversations import ADD, ConversationStore
 from liveweights.record.errors import (
     ConversationTooLong,
     UnknownConversation,
@@ -140,6 +141,27 @@ def test_what_cannot_be_done_is_said(
     assert answer.error()["message"]
 
 
+@pytest.mark.parametrize(
+    ("wrong", "param"),
+    [
+        ({"content": "hi"}, "role"),
+        ({"role": "user"}, "content"),
+        ({"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}, "content[0]"),
+        ({"type": "function_call_output", "output": "x"}, "call_id"),
+        ({"type": "function_call", "call_id": "c", "arguments": "{}"}, "name"),
+        ({"type": "mcp_call", "name": "n", "server_label": "s"}, "arguments"),
+    ],
+)
+def test_what_no_answer_could_go_on_from_is_not_added(
+    api: Api, wrong: dict[str, Any], param: str
+) -> None:
+    id = api.call("POST", "/v1/conversations", {"items": [HI]}).json()["id"]
+    for path in ("/v1/conversations", f"/v1/conversations/{id}/items"):
+        refused = api.call("POST", path, {"items": [HI, wrong]})
+        assert (refused.status, refused.error()["param"]) == (400, f"items[1].{param}")
+    assert respond(api, conversation=id).status == 200
+
+
 def test_a_conversation_that_is_not_there_is_no_answers(api: Api) -> None:
     answer = respond(api, conversation="conv_none")
     assert (answer.status, answer.error()["code"]) == (404, "conversation_not_found")
@@ -238,6 +260,47 @@ def test_who_is_forgotten_is_in_no_conversation(database_dsn: str) -> None:
         with pytest.raises(UnknownConversation):
             await store.read("t", "a")
         assert len(await store.items("t", "b")) == 2
+
+    use_store(database_dsn, work)
+
+
+def test_who_is_forgotten_while_being_answered_is_in_no_conversation(database_dsn: str) -> None:
+    async def work(store: ConversationStore, pool: Pool) -> None:
+        await store.create(Conversation("c", "t", NOW, {}), [item("1")])
+        asked = datetime.now(UTC)
+        async with pool.connection() as conn:
+            await forget(conn, "t", "ada")
+        await store.add("t", "c", [item("2")], user="ada", asked=asked)
+        await store.add("t", "c", [item("3")], user="bob", asked=asked)
+        assert [one["id"] for one in await store.items("t", "c")] == ["1", "3"]
+
+    use_store(database_dsn, work)
+
+
+def test_forgetting_waits_for_what_is_being_added(database_dsn: str) -> None:
+    waiting = (
+        "select exists (select from pg_locks l join pg_database d on d.oid = l.database"
+        " where not granted and datname = current_database())"
+    )
+
+    async def work(store: ConversationStore, pool: Pool) -> None:
+        await store.create(Conversation("c", "t", NOW, {}), [])
+
+        async def forget_ada() -> None:
+            async with pool.connection() as conn:
+                await forget(conn, "t", "ada")
+
+        async with pool.connection() as adding, adding.transaction():
+            await adding.execute(ADD, ("c", "1", "ada", NOW, Jsonb(item("1")), None, NOW))
+            forgetting = asyncio.create_task(forget_ada())
+            async with pool.connection() as conn:
+                while not forgetting.done():
+                    row = await (await conn.execute(waiting)).fetchone()
+                    if row == (True,):
+                        break
+        await forgetting
+        with pytest.raises(UnknownConversation):
+            await store.read("t", "c")
 
     use_store(database_dsn, work)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -15,14 +16,16 @@ from openai.types.responses.response_output_item import McpCall, McpListTools
 from liveweights.agent.decision import LAST
 from liveweights.agent.settings import AgentSettings
 from liveweights.agent.tool import Agent, ToolError, describe
-from liveweights.meter.keys import ANYBODY
+from liveweights.meter.keys import ANYBODY, NOBODY
 from liveweights.meter.limits import Limiter
+from liveweights.meter.price_book import Held
 from liveweights.meter.settings import RateLimits
 from liveweights.serve.api.responses.items import error_text
 from liveweights.serve.api.settings import ApiSettings
 
 from .doubles import Answer, Api, make_api, make_tokenizer
 from .servers import serving
+from .test_charging import BOOK, RICH, charged
 from .test_responses import WEATHER, events_of
 from .tools_here import Functions, ToolsHere, api_with, call
 
@@ -131,6 +134,16 @@ def test_each_step_is_recorded_billed_and_of_one_episode() -> None:
     assert usage["output_tokens"] == sum(len(step.output_ids) for step in steps)
 
 
+def test_it_is_kept_as_of_the_time_when_it_was_asked() -> None:
+    """A user who is forgotten between two steps has asked before."""
+    api, _ = api_with([call(), "Rome."])
+    conversation = api.call("POST", "/v1/conversations", {}).json()["id"]
+    assert respond(api, conversation=conversation).status == 200
+    first, _ = api.recorder.generations.values()
+    (stored,) = api.responses.rows.values()
+    assert stored.created_at == api.conversations.asked[-1] == first.created_at
+
+
 def test_feedback_for_the_episode_reaches_every_step() -> None:
     api, _ = api_with([call(), "Rome."])
     episode = respond(api).json()["episode"]
@@ -183,6 +196,22 @@ def test_a_program_is_a_program_for_the_client() -> None:
         assert kinds.count(f"response.code_interpreter_call.{kind}") == 1  # type: ignore[comparison-overlap]
 
 
+@pytest.mark.parametrize("odd", ["a\\u0000b", "a\\ud800b"])
+def test_a_program_may_hold_what_no_item_can(odd: str) -> None:
+    python = Functions(lambda given: "ran", describe("python", "Run.", code="c"))
+    asked = f'{{"name": "python.python", "arguments": {{"code": "print(\'{odd}\')"}}}}'
+    says = [f"<tool_call>\n{asked}\n</tool_call>", "2"]
+    api, _ = api_with(says, sets={"python": python})
+    answer = respond(api, tools=[{"type": "code_interpreter", "container": {"type": "auto"}}])
+    assert final_text(answer) == "2"
+
+
+def test_what_a_model_says_before_a_call_may_hold_a_nul() -> None:
+    api, _ = api_with([f"a\0b {call()}", "Rome."])
+    assert final_text(respond(api)) == "Rome."
+    assert "a\ufffdb" in prompts(api)[-1]
+
+
 def test_the_clients_own_tools_go_to_the_client() -> None:
     both = f'{call()}\n<tool_call>\n{{"name": "get_weather", "arguments": {{}}}}\n</tool_call>'
     api, functions = api_with([both, "Sunny."])
@@ -224,6 +253,16 @@ def test_a_model_that_listens_answers_at_the_bound() -> None:
     assert final_text(answer) == "What I know."
 
 
+def test_one_step_is_one_answer_of_the_model() -> None:
+    api, functions = api_with([call(), "never said"], settings={"steps": 1})
+    answer = respond(api)
+    assert answer.json()["incomplete_details"] == {"reason": "max_tool_calls"}
+    (refused,) = items(answer, "mcp_call")
+    assert "no further tool" in refused["error"]["content"]
+    assert len(api.engine.calls) == 1
+    assert not functions.calls
+
+
 @pytest.mark.parametrize("many", [{"settings": {"calls": 2}}, {"max_tool_calls": 2}])
 def test_calls_are_bounded_by_the_operator_and_by_the_client(many: dict[str, Any]) -> None:
     storm = "".join(call(str(number)) for number in range(6))
@@ -259,6 +298,28 @@ def test_time_is_bounded() -> None:
     assert functions.cancelled == 1
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_time_ends_what_the_model_is_saying_and_what_there_is_is_kept(stream: bool) -> None:
+    api, _ = api_with(["It is Rome."], settings={"seconds": 0.2})
+
+    async def pause() -> None:
+        await asyncio.sleep(0.3 if api.engine.yielded == 4 else 0)
+
+    api.engine.pause = pause
+    answer = respond(api, stream=stream)
+    whole = events_of(answer)[-1]["response"] if stream else answer.json()
+    assert (whole["status"], whole["incomplete_details"]) == ("incomplete", {"reason": "max_time"})
+    text = whole["output"][-1]["content"][0]["text"]
+    assert text
+    assert "It is Rome.".startswith(text)
+    assert text != "It is Rome."
+    (step,) = api.recorder.generations.values()
+    assert step.finish_reason == "length"
+    assert len(step.output_ids) == step.max_tokens  # as if it had been asked for no more
+    assert api.responses.rows
+    assert api.engine.open == 0
+
+
 def test_a_context_that_is_full_ends_it() -> None:
     api, _ = api_with([call("a"), "x"], lambda given: "x" * 3000, context_length=2000)
     body = respond(api).json()
@@ -275,6 +336,26 @@ def test_the_key_is_charged_with_every_step_once(says: list[str]) -> None:
     assert len(rows) == len(says)
     used = sum(len(row.prompt_ids) + len(row.output_ids) for row in rows)
     assert limiter.account(ANYBODY).by_name["tokens"].left(0.0) == 100_000 - used
+
+
+def test_what_a_step_has_used_is_nobody_elses_before_the_next_one() -> None:
+    left: list[tuple[int, int]] = []
+
+    def find_price(tenant: str, model: str, at: datetime) -> Held:
+        # A step's prompt has been read, and it has no turn yet.
+        account = limiter.account(ANYBODY)
+        left.append((account.by_name["tokens"].left(0.0), account.money[0].holding.left(0.0)))
+        return BOOK.find(tenant, model, at)
+
+    limits = RateLimits(tokens_per_minute=100_000)
+    find_tenant = {NOBODY: RICH}.get
+    limiter = Limiter(limits, {}, lambda: 0.0, find_price=find_price, find_tenant=find_tenant)
+    api, _ = api_with([call(), "Rome."], limiter=limiter)
+    assert respond(api).status == 200
+    first, _ = api.recorder.generations.values()
+    (_, money), (tokens_left, money_left) = left
+    assert tokens_left <= 100_000 - len(first.prompt_ids) - len(first.output_ids)
+    assert money_left == money - charged(first)
 
 
 def test_steps_use_up_what_the_key_has() -> None:
@@ -470,6 +551,27 @@ def test_what_a_tool_would_do_otherwise_than_thought_is_refused(
     assert answer.status == 400
     assert answer.error()["param"] == f"tools[0].{param}"
     assert not api.engine.calls
+
+
+@pytest.mark.parametrize(
+    ("tools", "param"),
+    [
+        ([DOCUMENTS, DOCUMENTS | {"server_url": "http://elsewhere"}], "tools[1].server_label"),
+        ([DOCUMENTS | {"server_label": "python"}, {"type": "code_interpreter"}], "tools[1].type"),
+        (
+            [DOCUMENTS | {"server_label": f"{n}", "allowed_tools": []} for n in range(17)],
+            "tools[16]",
+        ),
+    ],
+)
+def test_sets_are_few_and_each_is_named_once(tools: list[Any], param: str) -> None:
+    names = [str(number) for number in range(17)]
+    sets = {name: Functions(lambda given: "x") for name in [*names, "python"]}
+    api, functions = api_with(["hello"], sets=sets)
+    refused = respond(api, tools=tools)
+    assert (refused.status, refused.error()["param"]) == (400, param)
+    assert not any(one.opened for one in (functions, *sets.values()))
+    assert respond(api, tools=tools[:-1]).status == 200
 
 
 def test_a_server_that_is_not_allowed_is_named_and_the_model_answers_without() -> None:

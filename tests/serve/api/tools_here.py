@@ -37,7 +37,7 @@ class Functions:
         self.does = does
         self.tool = tool
         self.calls: list[Mapping[str, Any]] = []
-        self.open = 0
+        self.open = self.opened = 0
         self.cancelled = 0
 
     async def list(self) -> Listed:
@@ -69,6 +69,7 @@ class ToolsHere:
         async def opened() -> AsyncGenerator[Toolset]:
             one = self.sets[label]
             one.open += 1
+            one.opened += 1
             try:
                 yield one
             finally:

@@ -277,7 +277,9 @@ async def prepare(
     Raises ApiError 400, 429.
     """
     permit = exchange.permit
-    await permit.reserve(fewest_tokens(model.encoder, request.messages, param))
+    fewest = fewest_tokens(model.encoder, request.messages, param)
+    # What earlier steps of the same request have used stays theirs.
+    await permit.reserve(permit.used + fewest, permit.cost)
     request.check_vocabulary(len(model.tokenizer))
     leave_out_guidance(model, request, exchange)
     if "constraint" not in model.engine.guidance and not exchange.strict:

@@ -59,6 +59,10 @@ class Draft:
     ended: bool = False
     splits: Callable[[], Splitter] | None = None
     """Makes what parts it from what is thought before it; None where nothing is."""
+    seconds: float = math.inf
+    """After how many it ends with its next token, as if it had been asked for no more."""
+    late: bool = False
+    """Whether it has ended so."""
     _asks: bool = field(init=False)
     """Whether the request is counted with it."""
     _splitter: Splitter | None = field(init=False)
@@ -74,6 +78,9 @@ class Draft:
         end of an answer without text."""
         if not self.tokens:
             self.first_token_ms = self.elapsed_ms()
+        if token.stop is None and self.elapsed_ms() > 1000 * self.seconds:
+            self.late, token = True, replace(token, stop="length")
+            self.sampling = replace(self.sampling, max_tokens=len(self.tokens) + 1)
         self.tokens.append(token)
         if self.silence is not None:
             self.silence.weigh(token)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
 from liveweights.record.backlog import Backlog
@@ -98,9 +99,11 @@ class Conversations(Protocol):
         /,
         *,
         user: str | None = None,
+        asked: datetime | None = None,
         response: StoredResponse | None = None,
     ) -> None:
-        """Returns once durable, with the ``response`` that they are of. One that is there already
+        """What was ``asked`` then (None: now), and its answer. Returns once durable, with the
+        ``response`` that they are of. One that is there already
         stays as it is."""
         ...
 

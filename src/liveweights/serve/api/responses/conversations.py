@@ -19,7 +19,7 @@ from liveweights.serve.api.answer import Service
 from liveweights.serve.api.identifiers import make_id
 from liveweights.serve.api.recorder import Conversations
 from liveweights.serve.api.request import MetadataKey, MetadataValue
-from liveweights.serve.api.responses.items import Item, unknown_items
+from liveweights.serve.api.responses.items import Item, to_messages, unknown_items
 from liveweights.serve.api.responses.kept import reachable, storable
 from liveweights.serve.api.unknown import decode_known
 
@@ -93,6 +93,7 @@ def make_items(given: Sequence[Item], where: str = "items") -> list[dict[str, An
                 part |= {"type": "output_text", "annotations": []}
             kept["content"] = [part]
         made.append(storable(kept))
+    to_messages(msgspec.convert(made, list[Item]), where)
     return made
 
 

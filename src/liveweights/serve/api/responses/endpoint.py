@@ -111,8 +111,9 @@ class ResponsesEndpoint:
         caller: Caller,
         new: list[Item],
     ) -> None:
-        """Store the answer, where it is to be: in the conversation and by itself at once, so that
-        who tries again has added nothing yet. Raises ApiError."""
+        """Store the answer, of which ``draft`` is the first step, where it is to be: in the
+        conversation and by itself at once, so that who tries again has added nothing yet. Raises
+        ApiError."""
         store, conversation = self._service.responses, request.conversation_id()
         if caller.own:
             return
@@ -125,7 +126,12 @@ class ResponsesEndpoint:
             said = [*make_items(asked, "input"), *storable(output)]
             with known():
                 await self._conversations().add(
-                    caller.tenant, conversation, said, user=caller.user, response=response
+                    caller.tenant,
+                    conversation,
+                    said,
+                    user=caller.user,
+                    asked=draft.created_at,
+                    response=response,
                 )
         elif store is not None and response is not None:
             with reachable():

@@ -15,7 +15,16 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from liveweights.agent.calls import Outcome
-from liveweights.agent.decision import Bounds, End, Move, Spent, next_move, refuse_call, tell_last
+from liveweights.agent.decision import (
+    Bounds,
+    End,
+    Move,
+    Spent,
+    next_kind,
+    next_move,
+    refuse_call,
+    tell_last,
+)
 from liveweights.agent.tool import Agent
 from liveweights.engines.protocol import EngineError, Token
 from liveweights.http.errors import ApiError, internal, limit_reached, unsupported
@@ -35,6 +44,7 @@ from liveweights.serve.api.messages import Message
 from liveweights.serve.api.offers import Choice, ToolUse
 from liveweights.serve.api.refusals import CONTEXT_EXCEEDED, from_engine
 from liveweights.serve.api.responses.items import Item, to_messages
+from liveweights.serve.api.responses.kept import storable
 from liveweights.serve.api.responses.objects import make_response
 from liveweights.serve.api.responses.request import ResponsesRequest
 from liveweights.serve.api.responses.served import Kit, choose, open_kits, run_call
@@ -53,7 +63,7 @@ Keep = Callable[[ResponseShape, Draft, Caller], Awaitable[None]]
 def find_served(request: ResponsesRequest, agent: Agent | None, exchange: Exchange) -> list[Served]:
     """The sets of tools that the server is to run. Where it runs none they are left out, as is a
     choice of what is not offered; both are named. Raises ApiError 400."""
-    asked = list(read_served(request.tools or ()))
+    asked = read_served(request.tools or ())
     served = asked if agent is not None else []
     left_out = [f"{one.at}.type" for one in asked if one not in served]
     labels = [one.label for one in served]
@@ -108,7 +118,7 @@ class Episode:
 
         Raises ApiError, EngineError, LimitReached, ClientGone.
         """
-        move: Move = "act"
+        move = next_kind(self.bounds, self.spent)
         while True:
             try:
                 step = await self._prepare(first if not self.drafts else None)
@@ -169,7 +179,7 @@ class Episode:
     def _follow(self, step: Draft, move: Move) -> Move | End | None:
         """What follows a step that was not the model's last word."""
         if step.reason == "length":
-            return "max_output_tokens"
+            return "max_time" if step.late else "max_output_tokens"
         if self.shape.asked_client:
             return None
         if move == "conclude":
@@ -178,7 +188,9 @@ class Episode:
 
     async def _prepare(self, id_: str | None) -> Draft:
         """The next step, of which nothing is sampled yet."""
-        said = msgspec.convert(msgspec.to_builtins(self.shape.response.output), list[Item])
+        # A model may well say what no item can hold.
+        output = storable(msgspec.to_builtins(self.shape.response.output))
+        said = msgspec.convert(output, list[Item])
         messages = [*self.messages, *to_messages(said, "output")]
         chat = self.request.as_chat(messages)
         left = max(1, self.bounds.tokens - self.spent.tokens)
@@ -205,6 +217,7 @@ class Episode:
             longest=longest,
         )
         draft.id = id_ or draft.id
+        draft.seconds = self.bounds.ends - _now()
         self.shape.begin_step(toolbox, draft)
         return draft
 
@@ -300,7 +313,7 @@ async def answer_with_tools(
         try:
             end = await episode.run(first)
             episode.shape.finish(episode.drafts, end)
-            await keep(episode.shape, episode.drafts[-1], caller)
+            await keep(episode.shape, episode.drafts[0], caller)
         except ClientGone:
             return
         except (ApiError, EngineError, LimitReached) as error:

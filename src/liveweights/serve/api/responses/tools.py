@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from liveweights.http.errors import need, unsupported
+from liveweights.http.errors import bad_request, need, unsupported
 from liveweights.serve.api.offers import (
     ALLOWED,
     CUSTOM,
@@ -26,6 +26,8 @@ from liveweights.serve.api.offers import (
 NAMESPACE, MCP, CODE = "namespace", "mcp", "code_interpreter"
 PYTHON = "python"
 """The label of the set that runs what ``code_interpreter`` asks for, and its only tool."""
+MOST_SETS = 16
+"""Sets of tools that the server runs for one request."""
 KINDS = (FUNCTION, CUSTOM, NAMESPACE, MCP, CODE)
 CREDENTIALS = ("authorization", "headers", "connector_id", "tunnel_id")
 
@@ -87,25 +89,40 @@ class Served:
     """Whether it is asked for as ``code_interpreter``."""
 
 
-def read_served(tools: Sequence[FlatTool]) -> Iterator[Served]:
-    """Raises ApiError 400 for what would let a tool do more, or less, than the client thinks."""
+def read_served(tools: Sequence[FlatTool]) -> list[Served]:
+    """Raises ApiError 400 for what would let a tool do more, or less, than the client thinks, and
+    for sets that are more than ``MOST_SETS`` or named twice: each is opened, and stays open."""
+    served: list[Served] = []
     for place, tool in enumerate(tools):
         at = f"tools[{place}]"
         if tool.type == CODE:
-            yield Served(PYTHON, at, code=True)
+            one, named = Served(PYTHON, at, code=True), f"{at}.type"
         elif tool.type == MCP:
-            for name in CREDENTIALS:
-                if getattr(tool, name):
-                    message = f"{name!r} is not sent on: the operator says how servers are reached."
-                    raise unsupported(f"{at}.{name}", message)
-            if (tool.require_approval or "never") != "never":
-                message = (
-                    "Nobody is asked before a call: the operator has allowed the server. Say "
-                    "'require_approval': 'never', or name what may be called in 'allowed_tools'."
-                )
-                raise unsupported(f"{at}.require_approval", message)
-            label = need(tool.server_label or None, f"{at}.server_label")
-            yield Served(label, at, _allowed(tool, at), tool.server_url or None)
+            one, named = _read_server(tool, at), f"{at}.server_label"
+        else:
+            continue
+        if any(other.label == one.label for other in served):
+            raise bad_request(f"The tools {one.label!r} are there twice.", named, "invalid_value")
+        if len(served) == MOST_SETS:
+            message = f"The server runs no more than {MOST_SETS} sets of tools for one request."
+            raise bad_request(message, at, "invalid_value")
+        served.append(one)
+    return served
+
+
+def _read_server(tool: FlatTool, at: str) -> Served:
+    for name in CREDENTIALS:
+        if getattr(tool, name):
+            message = f"{name!r} is not sent on: the operator says how servers are reached."
+            raise unsupported(f"{at}.{name}", message)
+    if (tool.require_approval or "never") != "never":
+        message = (
+            "Nobody is asked before a call: the operator has allowed the server. Say "
+            "'require_approval': 'never', or name what may be called in 'allowed_tools'."
+        )
+        raise unsupported(f"{at}.require_approval", message)
+    label = need(tool.server_label or None, f"{at}.server_label")
+    return Served(label, at, _allowed(tool, at), tool.server_url or None)
 
 
 def _allowed(tool: FlatTool, at: str) -> Sequence[str] | None:
