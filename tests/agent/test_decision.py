@@ -10,7 +10,6 @@ from liveweights.agent.decision import (
     LAST,
     Bounds,
     Spent,
-    next_kind,
     next_move,
     refuse_call,
     shorten,
@@ -36,11 +35,6 @@ def test_each_bound_ends_it_or_takes_the_tools_away(spent: Spent, now: float, mo
     assert next_move(BOUNDS, spent, now) == move
 
 
-@pytest.mark.parametrize(("steps", "first"), [(1, "conclude"), (2, "act")])
-def test_the_first_step_may_be_the_last(steps: int, first: str) -> None:
-    assert next_kind(replace(BOUNDS, steps=steps), Spent()) == first
-
-
 def test_without_a_bound_on_money_none_ends_it() -> None:
     assert next_move(replace(BOUNDS, nanos=None), Spent(steps=1, nanos=10**18), 0.0) == "act"
 
@@ -59,24 +53,22 @@ def test_the_same_call_is_made_so_often_only() -> None:
 @given(
     st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(["1", "2", "3"])), max_size=40),
     st.integers(0, 30),
-    st.integers(1, 5),
 )
-def test_every_episode_ends(calls: list[tuple[str, str]], tokens: int, steps: int) -> None:
+def test_every_episode_ends(calls: list[tuple[str, str]], tokens: int) -> None:
     """However a model behaves, there are no more steps than are allowed, nor calls."""
-    bounds = replace(BOUNDS, steps=steps)
-    spent, move, made = Spent(), next_kind(bounds, Spent()), 0
+    spent, move, made = Spent(), "act", 0
     for name, arguments in calls or [("a", "1")]:
         spent.steps += 1
         spent.tokens += tokens
-        if move == "act" and refuse_call(bounds, spent, name, arguments) is None:
+        if move == "act" and refuse_call(BOUNDS, spent, name, arguments) is None:
             made += 1
         spent.count(name, arguments)
         if move == "conclude":
             break
-        move = next_move(bounds, spent, 0.0)
+        move = next_move(BOUNDS, spent, 0.0)
         if move not in ("act", "conclude"):
             break
-    assert spent.steps <= steps
+    assert spent.steps <= BOUNDS.steps
     assert made <= BOUNDS.calls
     assert spent.tokens < BOUNDS.tokens + 2 * (tokens + 1)
 

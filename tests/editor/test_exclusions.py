@@ -105,6 +105,9 @@ RULES = st.lists(
 @example(["a", "a"], [], ["a\f"], "\n", "")
 @example(["a"], ["a\t "], [], "\n", "")
 @example(["a"], ["a\\\f"], [], "\n", "")
+@example(["a"], ["a\u3000"], [], "\n", "")
+@example(["b "], ["b\\  "], [], "\n", "")
+@example(["a"], ["a\\\\\t"], [], "\n", "")
 @given(
     st.lists(NAMES, min_size=1, max_size=3),
     RULES,

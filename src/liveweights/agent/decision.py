@@ -67,14 +67,10 @@ def next_move(bounds: Bounds, spent: Spent, now: float) -> Move | End:
         return "max_time"
     if bounds.nanos is not None and spent.nanos >= bounds.nanos:
         return "max_cost"
-    if spent.calls >= bounds.calls or spent.most_repeated >= bounds.repeats:
+    last = spent.steps + 1 >= bounds.steps
+    if last or spent.calls >= bounds.calls or spent.most_repeated >= bounds.repeats:
         return "conclude"
-    return next_kind(bounds, spent)
-
-
-def next_kind(bounds: Bounds, spent: Spent) -> Move:
-    """What the next step is by the bound on steps, where there is one: also the first."""
-    return "conclude" if spent.steps + 1 >= bounds.steps else "act"
+    return "act"
 
 
 def shorten(text: str, most: int) -> str:

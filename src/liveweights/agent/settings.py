@@ -72,7 +72,13 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         ),
     ] = msgspec.field(default_factory=dict[str, ToolServer])
     steps: Annotated[
-        int, Meta(ge=1, le=1000, description="Most answers of the model within one response.")
+        int,
+        Meta(
+            ge=2,
+            le=1000,
+            description="Most answers of the model within one response: those that call tools, and "
+            "the last one, without.",
+        ),
     ] = 16
     calls: Annotated[
         int, Meta(ge=1, le=10_000, description="Most calls of tools within one response.")
@@ -103,8 +109,9 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Meta(
             gt=0,
             le=SECONDS,
-            description="Longest time of one response with tools: no step begins after it, a call "
-            "is left, and what the model is saying ends with its next token.",
+            description="Longest time of one response with tools: no step is begun after it (one "
+            "that waits for its turn may be), a call is left, and what the model is saying ends "
+            "with its next token.",
         ),
     ] = 300.0
     call_seconds: Annotated[

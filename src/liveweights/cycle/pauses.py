@@ -1,7 +1,7 @@
 """Learning that is paused: a row that every worker looks at before each step.
 
-No cycle begins meanwhile, and the open one goes no further than the step that it is at. A canary is
-watched all the same, as one that is held: harm to users still ends it, and it takes no step.
+No cycle begins meanwhile, and the open one goes no further than the step that it is at. A canary
+goes on, to its end: holding it is another thing (``release.canaries.hold_canary``).
 """
 
 from __future__ import annotations

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import msgspec
 
 from liveweights.cycle import ledger, live
 from liveweights.cycle.ledger import Cycle
-from liveweights.cycle.pauses import read_pause
 from liveweights.cycle.settings import WorkerSettings
 from liveweights.cycle.workshop import Workshop
 from liveweights.release import aliases
@@ -45,8 +44,6 @@ class Trying:
             alias = await aliases.read(conn, cycle.alias)
             if alias.canary != cycle.candidate:
                 return await self._after_canary(conn, cycle, alias)
-            if await read_pause(conn, cycle.alias):
-                alias = replace(alias, held=True)
             evidence = await live.read_evidence(conn, alias, self.settings.rewards)
         judged = await asyncio.to_thread(
             live.judge, evidence, self.settings.canary, self.settings.gate

@@ -24,18 +24,23 @@ _CLASSES = {
 """Classes of characters that git knows within brackets and pathspec does not."""
 
 
-_BLANKS = re.compile(r"(?:\\?[\t\v\f\x1c-\x1f\x85\xa0])+$")
-
-
 def _keep_blanks(line: str) -> str:
     """Of what a line ends with git drops spaces alone, and pathspec all that is blank: what git
     keeps, in brackets."""
-    bare = re.sub(r"(?<!\\) +$", "", line)
-    ends = _BLANKS.search(bare)
-    if ends is None:
-        return line
-    kept = "".join(f"[{letter}]" for letter in ends.group() if letter != "\\")
-    return bare[: ends.start()] + kept
+    bare = line.rstrip(" ")
+    if bare != line and _is_escaped(bare):
+        return f"{bare} "
+    kept = ""
+    while bare and bare[-1].isspace() and bare[-1] != " ":
+        kept, bare = f"[{bare[-1]}]{kept}", bare[:-1]
+        if _is_escaped(bare):
+            bare = bare[:-1]
+    return bare + kept if kept else line
+
+
+def _is_escaped(before: str) -> bool:
+    """Whether what comes after it is, by a backslash that is not escaped itself."""
+    return (len(before) - len(before.rstrip("\\"))) % 2 == 1
 
 
 class BadPattern(ValueError):

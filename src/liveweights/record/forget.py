@@ -206,8 +206,8 @@ async def forget(
         cycles = [cycle for (cycle,) in await cursor.fetchall()]
         feedback = await _remove(conn, ids)
         await conn.execute(DELETE_QUARANTINED, {**who, "ids": ids})
+        await conn.execute(DELETE_CONVERSATIONS, who)  # before responses, as what expires
         await conn.execute(DELETE_RESPONSES, who)
-        await conn.execute(DELETE_CONVERSATIONS, who)
         if also is not None:
             days = sorted({day_of(id) for id in ids})
             await also(conn, Traces(tuple(cycles), tuple(days)))

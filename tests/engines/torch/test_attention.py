@@ -49,6 +49,17 @@ def test_it_is_pytorchs_attention(
     assert key.equal(draw(2, rows, heads, held + 3, 8)[:, :, :held])
 
 
+def test_what_it_does_not_compute_is_transformers_own() -> None:
+    query, key = draw(1, 1, 2, 1, 8), draw(2, 1, 2, 5, 8)
+    bias = draw(3, 1, 2, 1, 5)
+    module: Any = SimpleNamespace(num_key_value_groups=1, is_causal=True)
+    arguments: Any = (module, query, key, key, None)
+    expected, _ = sdpa_attention_forward(*arguments, position_bias=bias)
+    found, _ = attention.attend(*arguments, position_bias=bias)
+    assert found.equal(expected)
+    assert not found.allclose(attention.attend(*arguments)[0])
+
+
 def test_models_take_it_in_the_place_of_pytorchs_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     config = LlamaConfig(
         vocab_size=50, hidden_size=32, intermediate_size=32, num_hidden_layers=2,

@@ -253,16 +253,6 @@ def test_a_model_that_listens_answers_at_the_bound() -> None:
     assert final_text(answer) == "What I know."
 
 
-def test_one_step_is_one_answer_of_the_model() -> None:
-    api, functions = api_with([call(), "never said"], settings={"steps": 1})
-    answer = respond(api)
-    assert answer.json()["incomplete_details"] == {"reason": "max_tool_calls"}
-    (refused,) = items(answer, "mcp_call")
-    assert "no further tool" in refused["error"]["content"]
-    assert len(api.engine.calls) == 1
-    assert not functions.calls
-
-
 @pytest.mark.parametrize("many", [{"settings": {"calls": 2}}, {"max_tool_calls": 2}])
 def test_calls_are_bounded_by_the_operator_and_by_the_client(many: dict[str, Any]) -> None:
     storm = "".join(call(str(number)) for number in range(6))

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_BEYOND = ("s_aux", "softcap", "position_bias", "output_attentions")
-"""What it does not compute: sinks, capped scores, biases by position, the scores themselves."""
+_BEYOND = ("s_aux", "softcap", "position_bias")
+"""What it does not compute: sinks, capped scores, biases by position."""
 
 
 def register() -> None:
@@ -38,7 +38,7 @@ def attend(
     What is not one token per row, in float32 and on a CPU is Transformers' own.
     """
     alone = query.shape[2] == 1 and query.dtype == torch.float32 and query.device.type == "cpu"
-    if not alone or any(rest.get(name) for name in _BEYOND):
+    if not alone or any(rest.get(name) is not None for name in _BEYOND):
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
         output, _ = sdpa_attention_forward(
@@ -52,7 +52,7 @@ def attend(
     scores_BKGS *= width**-0.5 if scaling is None else scaling
     if attention_mask is not None:
         if attention_mask.shape[1] == heads > 1:  # each head's own
-            attention_mask = attention_mask.view_as(scores_BKGS)
+            attention_mask = attention_mask.expand(rows, -1, -1, -1).reshape(scores_BKGS.shape)
         if attention_mask.dtype == torch.bool:
             scores_BKGS.masked_fill_(~attention_mask, -torch.inf)
         else:

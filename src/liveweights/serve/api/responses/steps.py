@@ -15,16 +15,7 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from liveweights.agent.calls import Outcome
-from liveweights.agent.decision import (
-    Bounds,
-    End,
-    Move,
-    Spent,
-    next_kind,
-    next_move,
-    refuse_call,
-    tell_last,
-)
+from liveweights.agent.decision import Bounds, End, Move, Spent, next_move, refuse_call, tell_last
 from liveweights.agent.tool import Agent
 from liveweights.engines.protocol import EngineError, Token
 from liveweights.http.errors import ApiError, internal, limit_reached, unsupported
@@ -118,7 +109,7 @@ class Episode:
 
         Raises ApiError, EngineError, LimitReached, ClientGone.
         """
-        move = next_kind(self.bounds, self.spent)
+        move: Move = "act"
         while True:
             try:
                 step = await self._prepare(first if not self.drafts else None)
