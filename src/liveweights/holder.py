@@ -79,7 +79,7 @@ def hold_home(home: Path) -> Generator[Holder]:
             file.seek(0)
             holder = Holder.decode(file.read()) or "another process"
             raise Held(
-                f"{home} is in use by {holder}: stop that one, or say another folder"
+                f"{home} is in use by {holder}: stop that one, or say another folder (--home)"
             ) from None
         except OSError as error:
             if error.errno not in _NO_LOCKS:
