@@ -117,12 +117,14 @@ def measure_many(
 
 
 def make_model(shape: Shape) -> Any:
-    """A random one whose linear layers, output layer and embedding are ternary."""
+    """A random one whose linear layers, output layer and embedding are ternary, as it is served."""
     from transformers import AutoModelForCausalLM
 
+    from liveweights.engines.torch import attention
     from liveweights.ternary.reading import replace_layers
     from liveweights.weights.ternary.layout import Layout
 
+    attention.register()
     with torch.device("meta"):
         model: Any = AutoModelForCausalLM.from_config(shape.config(), trust_remote_code=False)
     replace_layers(model, Layout(group_size=GROUP), torch.float32)
