@@ -160,15 +160,20 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+async def begin_release(conn: Connection) -> ledger.Cycle:
+    """Of the checkpoint m@2, made on what is live."""
+    await conn.execute(
+        "insert into checkpoints (id, kind, folder, base, card)"
+        " values ('m@2', 'adapter', '/', 'm@1', '{}')"
+    )
+    return await ledger.begin_release(conn, "code", "m@2", "by hand")
+
+
 def test_a_cancelled_cycle_ends_with_its_canary_and_its_reason(database_dsn: str) -> None:
     async def work(conn: Connection) -> None:
         with pytest.raises(AliasError, match="nothing to cancel"):
             await ledger.cancel(conn, "code", "why")
-        await conn.execute(
-            "insert into checkpoints (id, kind, folder, base, card)"
-            " values ('m@2', 'adapter', '/', 'm@1', '{}')"
-        )
-        begun = await ledger.begin_release(conn, "code", "m@2", "by hand")
+        begun = await begin_release(conn)
         await start_canary(conn, "code", "m@2", 0.5, cycle=begun.id, reason="by hand")
         ended = await ledger.cancel(conn, "code", "tickets")
         assert (ended.id, ended.outcome, ended.reason) == (begun.id, "cancelled", "tickets")
@@ -182,11 +187,7 @@ def test_a_cancelled_cycle_ends_with_its_canary_and_its_reason(database_dsn: str
 
 def test_a_restarted_cycle_ends_with_its_canary(database_dsn: str) -> None:
     async def work(conn: Connection) -> None:
-        await conn.execute(
-            "insert into checkpoints (id, kind, folder, base, card)"
-            " values ('m@2', 'adapter', '/', 'm@1', '{}')"
-        )
-        begun = await ledger.begin_release(conn, "code", "m@2", "by hand")
+        begun = await begin_release(conn)
         await start_canary(conn, "code", "m@2", 0.5, cycle=begun.id, reason="by hand")
         (ended,) = await ledger.restart(conn, [begun.id], "somebody was forgotten")
         assert (ended.id, ended.outcome) == (begun.id, "restarted")
@@ -200,11 +201,7 @@ def test_who_begins_a_canary_while_its_cycle_is_restarted_does_not(database_dsn:
     """Neither waits for what the other holds."""
 
     async def work(conn: Connection) -> None:
-        await conn.execute(
-            "insert into checkpoints (id, kind, folder, base, card)"
-            " values ('m@2', 'adapter', '/', 'm@1', '{}')"
-        )
-        begun = await ledger.begin_release(conn, "code", "m@2", "by hand")
+        begun = await begin_release(conn)
         await conn.commit()
         async with await psycopg.AsyncConnection.connect(database_dsn) as other:
             await ledger.current(other, "code")  # begins a transaction

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -31,7 +31,7 @@ from liveweights.meter.prices import Price, price_from
 from liveweights.record.feedback import Feedback
 from liveweights.record.generation import Generation
 from liveweights.record.writer import Writer
-from liveweights.store.database import open_pool
+from liveweights.store.database import Pool, open_pool
 
 from .models import NAMES, SERVED
 
@@ -94,20 +94,27 @@ def earn(some: Iterable[Generation]) -> Counter[str]:
     return sums
 
 
+async def write_month(
+    pool: Pool, generations: Sequence[Generation], reactions: Sequence[Feedback] = ()
+) -> None:
+    """As the service would, with what answers cost since the month began."""
+    async with pool.connection() as conn:
+        for alias, price in PRICES.items():
+            row = price_from(price, alias, SINCE - timedelta(days=9), "operator")
+            await add_price(conn, row, lead=timedelta(days=-9999))
+    async with Writer(pool, linger=0.0, charge=Ledger()) as writer:
+        for generation in generations:
+            await writer.add_generation(generation)
+        for reaction in reactions:
+            await writer.add_feedback(reaction)
+
+
 def test_figures_are_those_of_an_independent_count(database_dsn: str) -> None:
     generations, reactions = draw_month()
 
     async def go() -> dict[str, Any]:
         pool = await open_pool(database_dsn)
-        async with pool.connection() as conn:
-            for alias, price in PRICES.items():
-                row = price_from(price, alias, SINCE - timedelta(days=9), "operator")
-                await add_price(conn, row, lead=timedelta(days=-9999))
-        async with Writer(pool, linger=0.0, charge=Ledger()) as writer:
-            for generation in generations:
-                await writer.add_generation(generation)
-            for reaction in reactions:
-                await writer.add_feedback(reaction)
+        await write_month(pool, generations, reactions)
         async with pool.connection() as conn:
             read = {
                 "traffic": await read_traffic(conn, SINCE, UNTIL),
@@ -169,13 +176,7 @@ def test_windows_that_adjoin_have_each_answer_and_its_revenue_once(database_dsn:
 
     async def go() -> list[tuple[Traffic, ...]]:
         pool = await open_pool(database_dsn)
-        async with pool.connection() as conn:
-            for alias, price in PRICES.items():
-                row = price_from(price, alias, SINCE - timedelta(days=9), "operator")
-                await add_price(conn, row, lead=timedelta(days=-9999))
-        async with Writer(pool, linger=0.0, charge=Ledger()) as writer:
-            for generation in generations:
-                await writer.add_generation(generation)
+        await write_month(pool, generations)
         windows = [
             make_window("60d", "20d", "1d", now=now),
             make_window("20d", "now", "1d", now=now),

@@ -207,7 +207,7 @@ async def last_held_back(conn: Connection, alias: str) -> int | None:
 async def begin(conn: Connection, alias: str, settings: dict[str, Any]) -> Cycle:
     """Open a cycle against what is live now. Raises UnknownAlias, AlreadyOpen."""
     await follow_shared(conn, alias)
-    cycle = await _open(
+    return await _open(
         conn,
         alias,
         "insert into cycles (alias, tenant, state, incumbent, settings)"
@@ -215,14 +215,11 @@ async def begin(conn: Connection, alias: str, settings: dict[str, Any]) -> Cycle
         " where alias = %(alias)s",
         {"settings": Jsonb(settings)},
     )
-    if cycle is None:
-        raise UnknownAlias(f"there is no alias {alias!r}")
-    return cycle
 
 
-async def _open(conn: Connection, alias: str, insert: str, values: dict[str, Any]) -> Cycle | None:
-    """What ``insert`` came to; None for nothing. Raises AlreadyOpen, by a unique index: two that
-    begin at once both found none open."""
+async def _open(conn: Connection, alias: str, insert: str, values: dict[str, Any]) -> Cycle:
+    """What ``insert`` came to. Raises UnknownAlias for nothing, and AlreadyOpen, by a unique index:
+    two that begin at once both found none open."""
     try:
         async with conn.transaction():
             cursor = await conn.execute(
@@ -233,7 +230,9 @@ async def _open(conn: Connection, alias: str, insert: str, values: dict[str, Any
         if (there := await current(conn, alias)) is None:
             raise
         raise AlreadyOpen(there) from None
-    return None if row is None else Cycle(*row)
+    if row is None:
+        raise UnknownAlias(f"there is no alias {alias!r}")
+    return Cycle(*row)
 
 
 async def begin_trial(
@@ -243,19 +242,21 @@ async def begin_trial(
 
     Raises UnknownAlias, AlreadyOpen, and AliasError where the checkpoint is live already.
     """
-    cycle = await _open(
-        conn,
-        alias,
-        "insert into cycles (alias, tenant, state, incumbent, candidate, settings, learning)"
-        " select alias, tenant, 'claiming', live, %(candidate)s, '{}', %(learning)s from standing"
-        " where alias = %(alias)s and live <> %(candidate)s",
-        {"candidate": candidate, "learning": Jsonb(learning)},
-    )
-    if cycle is not None:
-        return cycle
-    if (await read(conn, alias)).live == candidate:
-        raise AliasError(f"{candidate} is live on {alias!r} already; a candidate must differ")
-    raise UnknownAlias(f"there is no alias {alias!r}")
+    try:
+        return await _open(
+            conn,
+            alias,
+            "insert into cycles (alias, tenant, state, incumbent, candidate, settings, learning)"
+            " select alias, tenant, 'claiming', live, %(candidate)s, '{}', %(learning)s"
+            " from standing where alias = %(alias)s and live <> %(candidate)s",
+            {"candidate": candidate, "learning": Jsonb(learning)},
+        )
+    except UnknownAlias:
+        if (await read(conn, alias)).live != candidate:
+            raise
+        raise AliasError(
+            f"{candidate} is live on {alias!r} already; a candidate must differ"
+        ) from None
 
 
 async def begin_switch(
@@ -263,7 +264,7 @@ async def begin_switch(
 ) -> Cycle:
     """Open a cycle that takes the alias to another base; see ``switching``. Raises UnknownAlias,
     AlreadyOpen."""
-    cycle = await _open(
+    return await _open(
         conn,
         alias,
         "insert into cycles (alias, state, incumbent, settings, learning)"
@@ -271,9 +272,6 @@ async def begin_switch(
         " where alias = %(alias)s",
         {"settings": Jsonb(settings), "learning": Jsonb(learning)},
     )
-    if cycle is None:
-        raise UnknownAlias(f"there is no alias {alias!r}")
-    return cycle
 
 
 async def switches(conn: Connection, alias: str | None = None) -> list[Cycle]:
@@ -341,7 +339,7 @@ async def begin_release(conn: Connection, alias: str, candidate: str, reason: st
 
     Raises UnknownAlias, AlreadyOpen.
     """
-    cycle = await _open(
+    return await _open(
         conn,
         alias,
         "insert into cycles (alias, tenant, state, incumbent, candidate, settings, verdict)"
@@ -352,9 +350,6 @@ async def begin_release(conn: Connection, alias: str, candidate: str, reason: st
             "verdict": Jsonb({"outcome": "SKIPPED", "reasons": [reason]}),
         },
     )
-    if cycle is None:
-        raise UnknownAlias(f"there is no alias {alias!r}")
-    return cycle
 
 
 async def advance(conn: Connection, cycle: Cycle, to: State, **columns: Any) -> Cycle:

@@ -53,10 +53,9 @@ def attend(
     if cu_seq_lens_q is None or attention_mask is None:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-        output, _ = sdpa_attention_forward(
+        return sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, **rest
         )
-        return output, None
     if any(rest.get(name) is not None for name in ("s_aux", "softcap", "position_bias")):
         raise ValueError("attention over trees has neither sinks nor caps nor biases")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling

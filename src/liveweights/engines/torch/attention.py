@@ -41,10 +41,9 @@ def attend(
     if not alone or any(rest.get(name) is not None for name in _BEYOND):
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-        output, _ = sdpa_attention_forward(
+        return sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, **rest
         )
-        return output, None
     rows, heads, _, width = query.shape
     # Heads that share keys are as rows of one product.
     query_BKGD = query.reshape(rows, key.shape[1], -1, width)
