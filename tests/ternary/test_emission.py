@@ -12,8 +12,7 @@ from liveweights.ternary.instructions import KNOWN
 
 llvm = pytest.importorskip("llvmlite.binding", reason="needs liveweights[ternary]")
 
-from liveweights.ternary.emission import emit_product  # noqa: E402
-from liveweights.ternary.low_rank_emission import emit_low_rank  # noqa: E402
+from liveweights.ternary.multiplication_emission import Kind, emit_multiplication  # noqa: E402
 
 
 def assemble(source: str, triple: str, cpu: str, features: str) -> str:
@@ -42,23 +41,26 @@ def test_a_kernel_is_made_of_its_instructions(
     name: str, triple: str, cpu: str, features: str, wanted: str
 ) -> None:
     [instructions] = [one for one in KNOWN if one.name == name]
-    assembly = assemble(emit_product(instructions, 128, 4, halves=True), triple, cpu, features)
+    source = emit_multiplication(instructions, Kind(128, 4, halves=True, adapter=None))
+    assembly = assemble(source, triple, cpu, features)
     # Four rows by four tokens, of four shifts each.
     assert assembly.count(wanted) >= 4 * 4 * 4
 
 
 @pytest.mark.parametrize(
-    ("lanes", "triple", "cpu", "features", "wanted"),
+    ("name", "triple", "cpu", "features", "wanted"),
     [
-        (4, "aarch64-unknown-linux-gnu", "neoverse-n1", "+neon", "fcvtl"),
-        (8, "x86_64-unknown-linux-gnu", "haswell", "", "vcvtph2ps"),
-        (16, "x86_64-unknown-linux-gnu", "skylake-avx512", "", "vcvtph2ps"),
+        ("neon", "aarch64-unknown-linux-gnu", "neoverse-n1", "+neon,+dotprod", "fcvtl"),
+        ("avx2", "x86_64-unknown-linux-gnu", "haswell", "", "vcvtph2ps"),
+        ("avx512", "x86_64-unknown-linux-gnu", "skylake-avx512", "", "vcvtph2ps"),
     ],
 )
 def test_adapters_in_16_bits_are_made_wide_by_instructions(
-    lanes: int, triple: str, cpu: str, features: str, wanted: str
+    name: str, triple: str, cpu: str, features: str, wanted: str
 ) -> None:
-    assembly = assemble(emit_low_rank(lanes, half=True), triple, cpu, features)
+    [instructions] = [one for one in KNOWN if one.name == name]
+    source = emit_multiplication(instructions, Kind(128, 1, halves=True, adapter=True))
+    assembly = assemble(source, triple, cpu, features)
     assert wanted in assembly
     assert "__extendhfsf2" not in assembly
     assert "__gnu_h2f_ieee" not in assembly
@@ -88,7 +90,7 @@ for columns, groups in ((320, 5), (384, 3), (256, 1)):
     matrix = TernaryMatrix.pack(rng.integers(-1, 2, (7, columns)).astype(np.int8), scales)
     x = torch.randn(3, columns)
     codes, stored = torch.from_numpy(matrix.codes), torch.from_numpy(matrix.scales)
-    got = multiply(x, codes, stored, compilation.chosen()).numpy()
+    got = multiply(x, codes, stored).numpy()
     wanted = multiply_exactly(x.numpy(), matrix)
     assert np.allclose(got, wanted, rtol=1e-4, atol=1e-4 * abs(wanted).max()), columns
 """

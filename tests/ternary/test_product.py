@@ -27,7 +27,7 @@ def compute(
     x_TK: NDArray[np.float32], matrix: TernaryMatrix, instructions: Instructions
 ) -> NDArray[np.float32]:
     codes, scales = torch.from_numpy(matrix.codes), torch.from_numpy(matrix.scales)
-    return multiply(torch.from_numpy(x_TK), codes, scales, instructions).numpy()
+    return multiply(torch.from_numpy(x_TK), codes, scales, instructions=instructions).numpy()
 
 
 def draw_activations(seed: int, tokens: int, columns: int) -> NDArray[np.float32]:

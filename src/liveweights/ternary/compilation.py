@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from liveweights.ternary.instructions import Instructions, choose
+from liveweights.ternary.job import ADAPTER_ARGUMENTS, ARGUMENTS
 
 
 class NoCompiler(RuntimeError):
@@ -43,9 +44,9 @@ def reads_halves() -> bool:
 
 
 class Code:
-    """A compiled function: its address for others to call, and itself."""
+    """A compiled function without a result, which is called without Python's lock."""
 
-    def __init__(self, source: str, name: str, result: Any, *arguments: Any) -> None:
+    def __init__(self, source: str, name: str, *arguments: Any) -> None:
         from llvmlite import binding as llvm
 
         cpu, features = host()
@@ -57,35 +58,18 @@ class Code:
         self._engine: Any = llvm.create_mcjit_compiler(module, machine)
         """Holds the memory that the code is in."""
         self._engine.finalize_object()
-        self.address: int = self._engine.get_function_address(name)
-        self.call: Callable[..., Any] = ctypes.CFUNCTYPE(result, *arguments)(self.address)
+        address: int = self._engine.get_function_address(name)
+        self.call: Callable[..., None] = ctypes.CFUNCTYPE(None, *arguments)(address)
 
 
 @cache
-def rounding(width: int) -> Code:
-    """``emit_rounding``'s function. Raises NoCompiler."""
+def multiplication(instructions: Instructions, group: int, tile: int, adapter: bool | None) -> Code:
+    """``emit_multiplication``'s function; ``adapter`` is whether one's matrices are float16, None
+    without one. Raises NoCompiler."""
     host()
-    from liveweights.ternary.emission import emit_rounding
+    from liveweights.ternary.multiplication_emission import Kind, emit_multiplication
 
-    long, pointer = ctypes.c_int64, ctypes.c_void_p
-    kinds = (pointer, long, long, pointer, pointer, pointer)
-    return Code(emit_rounding(width), "round", None, *kinds)
-
-
-@cache
-def product(instructions: Instructions, group: int, tile: int) -> Code:
-    """``emit_product``'s function. Raises NoCompiler."""
-    host()
-    from liveweights.ternary.emission import emit_product
-
-    source = emit_product(instructions, group, tile, halves=reads_halves())
-    return Code(source, "product", None, ctypes.c_void_p)
-
-
-@cache
-def low_rank(lanes: int, half: bool) -> Code:
-    """``emit_low_rank``'s function. Raises NoCompiler."""
-    host()
-    from liveweights.ternary.low_rank_emission import emit_low_rank
-
-    return Code(emit_low_rank(lanes, half), "low_rank", None, ctypes.c_void_p)
+    kind = Kind(group, tile, reads_halves(), adapter)
+    names = ARGUMENTS + (() if adapter is None else ADAPTER_ARGUMENTS)
+    kinds = [ctypes.c_float if name == "scale" else ctypes.c_int64 for name in names]
+    return Code(emit_multiplication(instructions, kind), "multiply", *kinds)

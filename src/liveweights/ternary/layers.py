@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from liveweights.ternary.low_rank import LowRank
 from liveweights.ternary.product import multiply
 from liveweights.weights.ternary.layout import Layout, from_tensors, tensor_shapes
 from liveweights.weights.ternary.matrix import CHUNK
@@ -64,9 +65,17 @@ class TernaryLinear(_Stored, torch.nn.Linear):
         if input.requires_grad and torch.is_grad_enabled():
             product: Any = _Product
             out = product.apply(input, self.codes, self.scales)
-        else:
-            out = _multiply(input, self.codes, self.scales)
-        return out if self.bias is None else out + self.bias
+            return out if self.bias is None else out + self.bias
+        return self.multiply(input)
+
+    def multiply(self, x: Tensor, adapter: LowRank | None = None) -> Tensor:
+        """[..., N] of ``x`` [..., K], without gradients, and what an adapter adds; that one on a
+        CPU alone."""
+        # Attributes of modules are looked up more slowly than a small product is computed.
+        codes, scales = self._buffers["codes"], self._buffers["scales"]
+        bias = self._parameters["bias"]
+        out = _multiply(x, codes, scales, adapter)
+        return out if bias is None else out + bias
 
     @property
     def qweight(self) -> Tensor:
@@ -103,12 +112,11 @@ def unpack(codes: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:
     return (trits * scales[..., None].to(dtype)).reshape(rows, -1)
 
 
-def _multiply(x: Tensor, codes: Tensor, scales: Tensor) -> Tensor:
-    if x.device.type != "cpu":
+def _multiply(x: Tensor, codes: Any, scales: Any, adapter: LowRank | None = None) -> Tensor:
+    if not x.is_cpu:
         return torch.nn.functional.linear(x, unpack(codes, scales, x.dtype))
-    x_TK = x.reshape(-1, x.shape[-1]).float().contiguous()
-    out = multiply(x_TK, codes, scales).to(x.dtype)
-    return out.view(*x.shape[:-1], -1)
+    out = multiply(x.float().contiguous(), codes, scales, adapter)
+    return out if x.dtype == torch.float32 else out.to(x.dtype)
 
 
 class _Product(torch.autograd.Function):

@@ -18,6 +18,7 @@ from liveweights.ternary.emission import (
     add_up,
     at,
     call,
+    declare,
     load,
     loop,
     number,
@@ -58,20 +59,19 @@ class Reading:
         return at(b, matrix, b.mul(place, number(2 if self.half else 4)))
 
 
-def emit_low_rank(lanes: int, half: bool) -> str:
+def emit_low_rank(module: Any, lanes: int, half: bool) -> Any:
     """``low_rank(job)``: of its phases the first writes ``hidden`` [T, R] = scale * x @ down.T, the
     second adds hidden @ up to ``out`` [T, N]. ``down`` [R, K] and ``up`` [R, N] are float16 where
     ``half``, all else is float32. K is a multiple of L.
 
     Each sum is added up in the same order whatever else is computed.
     """
-    module = ir.Module("low_rank")
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [POINTER]), "low_rank")
+    function = declare(module, "low_rank", [POINTER])
     b = ir.IRBuilder(function.append_basic_block())
     pointer, reading = function.args[0], Reading(lanes, half)
     places = {name: at(b, pointer, number(8 * i)) for i, name in enumerate(LOW_RANK_JOB)}
     job = read_job(b, pointer, LOW_RANK_JOB, 5)
-    job["scale"] = load(b, at(b, pointer, number(8 * len(LOW_RANK_JOB))), F32)
+    job["scale"] = load(b, places["scale"], F32)
     with _phase(b, job, DOWN), shares(b, places["rank_taken"], number(BLOCK), job["rank"]) as rows:
         for tile, span in _tiles(b, job["tokens"]):
             with loop(b, *span, tile) as turn:
@@ -90,7 +90,7 @@ def emit_low_rank(lanes: int, half: bool) -> str:
                 with loop(b, whole, end, 1) as outputs:
                     _emit_up(b, job, Reading(1, half), outputs.index, tokens)
     b.ret_void()
-    return str(module)
+    return function
 
 
 def _phase(b: Any, job: dict[str, Any], phase: int) -> Any:

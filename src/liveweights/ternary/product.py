@@ -1,70 +1,60 @@
 """Activations times ternary weights, on a CPU.
 
-Shapes: T tokens, K inputs, N outputs, G inputs per scale.
+Shapes: T tokens, K inputs, N outputs, G inputs per scale, R rank of an adapter.
 """
 
 from __future__ import annotations
-
-import ctypes
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from liveweights.ternary.compilation import chosen, product, rounding
+from liveweights.ternary.compilation import chosen, multiplication
 from liveweights.ternary.instructions import Instructions
-from liveweights.ternary.job import BLOCK, JOB, STEP
+from liveweights.ternary.job import STEP
+from liveweights.ternary.low_rank import MANY, LowRank
 from liveweights.ternary.threads import runner
 from liveweights.weights.ternary.matrix import TernaryMatrix
 
-TILES = (1, 2, 4)
-"""Tokens that one kernel computes together."""
-_PANEL = 1 << 18
-"""Bytes of activations that are read again for each block of rows: they stay near the core."""
-_SHARE = 1 << 16
-"""Bytes of weights that a thread takes at once."""
-_Job: Any = ctypes.c_int64 * len(JOB)
-
 
 def multiply(
-    x_TK: Tensor, codes: Tensor, scales: Tensor, instructions: Instructions | None = None
+    x: Tensor,
+    codes: Tensor,
+    scales: Tensor,
+    adapter: LowRank | None = None,
+    *,
+    instructions: Instructions | None = None,
 ) -> Tensor:
-    """[T, N] float32 of ``x_TK`` float32, contiguous; ``codes`` and ``scales`` as ``TernaryMatrix``
-    has them.
+    """[..., N] float32 of ``x`` [..., K] float32, contiguous; ``codes`` and ``scales`` as
+    ``TernaryMatrix`` has them.
 
     64 of a token's activations each are rounded to bytes with one step (max |x| / 127); what they
-    give with the weights is exact, and summed in float32. Raises NoCompiler.
+    give with the weights is exact, and summed in float32. What ``adapter`` adds is of activations
+    that are not rounded. Raises NoCompiler.
     """
-    instructions = instructions or chosen()
-    tokens, columns = x_TK.shape
-    rows = codes.shape[0]
-    tile = next((tile for tile in TILES if tokens <= tile), TILES[-1])
+    rows, groups = scales.shape
+    columns = x.shape[-1]
+    tokens = x.numel() // columns
+    tile = tokens if 0 < tokens <= 2 else 4
     padded = -(-tokens // tile) * tile
-    # One piece of memory: bytes, sums and steps. What is padded is computed and not looked at.
-    room = torch.empty(padded * (columns + columns // 4 + columns // 16), dtype=torch.uint8)
-    activations = room.data_ptr()
-    sums = activations + padded * columns
-    steps = sums + padded * (columns // 4)
-    rounding(instructions.width).call(x_TK.data_ptr(), tokens, columns, activations, sums, steps)
-    out = torch.empty(padded, rows, dtype=torch.float32)
-    code = product(instructions, columns // scales.shape[1], tile)
-    share = max(1, _SHARE // (columns // 4) // BLOCK) * BLOCK
-    panel = max(1, _PANEL // columns // tile) * tile
+    beside, after = (None, adapter) if tokens > MANY else (adapter, None)
+    half = None if beside is None else beside.down_RK.dtype == torch.float16
+    kernel = multiplication(instructions or chosen(), columns // groups, tile, half)
+    more = () if beside is None else beside.arguments()
+    # What only fills a tile is computed, and not looked at.
+    shape = (*x.shape[:-1], rows) if padded == tokens else (padded, rows)
+    out = torch.empty(shape, dtype=torch.float32)
     threads = torch.get_num_threads()
-    for begin in range(0, padded, panel):
-        count = min(panel, padded - begin)
-        job = _Job(
-            codes.data_ptr(), scales.data_ptr(), activations + begin * columns,
-            sums + begin * (columns // 4), steps + begin * (columns // 16),
-            out.data_ptr() + begin * rows * 4, rows, columns, count, rows, 0, share,
-        )  # fmt: skip
-        if threads == 1:
-            code.call(ctypes.addressof(job))
-        else:
-            runner()(code.address, ctypes.addressof(job), threads)
-    return out[:tokens]
+    kernel.call(
+        codes.data_ptr(), scales.data_ptr(), rows, columns, x.data_ptr(), tokens, out.data_ptr(),
+        0 if threads == 1 else runner().address, threads, *more,
+    )  # fmt: skip
+    if padded != tokens:
+        out = out[:tokens].view(*x.shape[:-1], rows)
+    if after is not None:
+        after.add(out, x)
+    return out
 
 
 def round_activations(

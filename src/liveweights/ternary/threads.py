@@ -3,35 +3,36 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-Run = Callable[[int, int, int], None]
-"""``run(function, data, threads)``: call the function at that address with the address of its data
-in so many threads, this one included, and wait for all."""
+_START = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
+
+
+class Runner(NamedTuple):
+    """The address of ``run(function, data, threads, 0)`` for machine code to call: it calls the
+    function at that address with the address of its data in so many threads, the caller's included,
+    and waits for all."""
+
+    address: int
+    held: Any
+    """What is there for as long as this is."""
 
 
 @cache
-def runner() -> Run:
+def runner() -> Runner:
     """By the threads that torch computes with, where they are OpenMP's; else by ones of our own.
 
     OpenMP's wait a moment for the next piece before they sleep, and start one in microseconds; the
     same threads then compute what is torch's.
     """
     library = _openmp()
-    if library is None:
-        return _run_in_pool
-    parallel = library.GOMP_parallel
-    parallel.restype = None
-    parallel.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
-
-    def run(function: int, data: int, threads: int) -> None:
-        parallel(function, data, threads, 0)
-
-    return run
+    start: Any = _START(_run_in_pool) if library is None else library.GOMP_parallel
+    address = ctypes.cast(start, ctypes.c_void_p).value
+    assert address
+    return Runner(address, start)
 
 
 def _openmp() -> Any:
@@ -55,7 +56,7 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(thread_name_prefix="ternary")
 
 
-def _run_in_pool(function: int, data: int, threads: int) -> None:
+def _run_in_pool(function: int, data: int, threads: int, _: int) -> None:
     call = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(function)
     others = [_pool().submit(call, data) for _ in range(threads - 1)]
     call(data)

@@ -85,7 +85,9 @@ def test_so_they_do_beside_ternary_layers(
     x = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(dtype)
     expected, found = peft(x), served(x)
     assert found.dtype == expected.dtype == dtype
-    assert torch.allclose(found, expected, rtol=1e-5 if dtype == torch.float32 else 1e-2, atol=1e-4)
+    # PEFT rounds the layer's own part and the sum to bfloat16, the kernel the sum alone.
+    allowed = 1e-4 if dtype == torch.float32 else float(expected.abs().max()) * 2**-7
+    assert torch.allclose(found, expected, rtol=1e-5, atol=allowed)
 
 
 def test_they_hold_one_copy_of_the_adapter_and_the_layer_itself() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from liveweights.ternary.layers import TernaryLinear
-from liveweights.ternary.low_rank import add_low_rank, halve
+from liveweights.ternary.low_rank import LowRank
 
 
 class AdaptedLinear(torch.nn.Module):
@@ -54,14 +54,14 @@ class AdaptedTernaryLinear(AdaptedLinear):
     where nothing is lost by it. Raises NoCompiler."""
 
     def __init__(self, base: TernaryLinear, down_RK: Tensor, up_RN: Tensor, scale: float) -> None:
-        super().__init__(base, *halve(down_RK, up_RN), scale)
+        adapter = LowRank.halved(down_RK.contiguous(), up_RN.contiguous(), scale)
+        super().__init__(base, adapter.down_RK, adapter.up_RN, scale)
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        y: Tensor = self.base_layer(x, *args, **kwargs)
-        out = y.float()  # y itself where it is float32: it is nobody else's
-        x = x.float().contiguous()
-        add_low_rank(out, x, self.down_RK, self.up_RN, scale=self.scale)
-        return out.to(y.dtype)
+        base: Any = self._modules["base_layer"]
+        down_RK: Any = self._buffers["down_RK"]
+        up_RN: Any = self._buffers["up_RN"]
+        return base.multiply(x, LowRank(down_RK, up_RN, self.scale))
 
 
 def replace_adapted(model: Any) -> int:
