@@ -73,6 +73,8 @@ def build(example: Example) -> Rows:
 
 def test_what_was_taken_of_another_model_is_a_demonstration() -> None:
     answered = make_generation("g", alias="big", output="ok", prompt='{"prompt": "a"}')
+    # As an upstream says it, which tells no tokens.
+    answered = replace(answered, usage={"completion_tokens": 60, "reasoning_tokens": 50})
     lesson = as_lesson(Example(answered, (make_feedback("f", "g"),)), "code")
     assert lesson.generation.prompt_ids == lesson.generation.output_ids == []
     with_prompt = replace(lesson, generation=replace(lesson.generation, prompt_ids=[7]))

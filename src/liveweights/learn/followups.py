@@ -21,22 +21,46 @@ Classifier = Callable[[str], Mood]
 _HEAD = 300
 """Characters that are read: what a user thinks of an answer stands at the beginning."""
 
+_LONG = r"(?:way\ |far\ |much\ |a\ bit\ )?too\ (?:long|short|verbose|vague|complicated|wordy)"
+_FAULT = r"(?:error|exception|traceback)"
+_BACK = r"""
+    (?: (?:^|[,;:(]|\b(?:and|but|because|since|so|sorry|think|seems|afraid|hmm+|no|yes|now|however
+      |unfortunately|actually|honestly|answered))[\s\W]*
+      (?:it|that|this|these|those|they|you|all\ of\ (?:it|this|that))
+    | \b(?:your|the|this|that)\ (?:last\ |first\ |new\ |second\ |whole\ )?(?:answer|code|reply|fix
+      |response|solution|output|result|example|explanation|translation|summary|version|suggestion
+      |function|link)
+    | ^\W* )
+"""
+"""What a complaint speaks of: what was answered, not some other thing. The beginning of a sentence
+stands for it where it names nothing."""
 _DISSATISFIED = re.compile(
-    r"""
-    ^\W*(no+|nope|wrong|incorrect|false|not\ (quite|really|what|that|right|correct)|nah|ugh|again)\b
-    | \bthat('s|\ is|\ was|s)?\ (not|n't|wrong|incorrect|useless|nonsense)
-    | \b(is|was|are|does|did|do|has|can|would|should)(n['’]?t|\ not)\ (work|run|compile|help|answer
-      |what|right|correct|true|make\ sense|match|exist|do\ what|solve|fix)
-    | \bnot\ what\ i\ (asked|meant|want|said|need)
-    | \bi\ (said|asked\ (for|you)|told\ you|meant|already\ (said|told))
-    | \byou\ (forgot|missed|ignored|misunderstood|made\ (a|an|it)?\ ?(mistake|error|up)|didn['’]?t
-      |did\ not|got\ (it|that|this)\ wrong|are\ wrong|keep)
-    | \b(try|do\ it|answer|read\ (it|that|my))\ again\b
-    | \bstill\ (wrong|broken|fails?|failing|not|the\ same|getting|does)
-    | \b(useless|terrible|awful|nonsense|hallucinat\w*|made\ that\ up|bad\ answer|too\ (long|short
-      |verbose|vague|complicated|wordy))\b
-    | \b(same|an?|the|this|another)\ (error|exception|traceback)\b
-    | \bactually,?\ (it|that|this|i|the)\b
+    rf"""
+    ^\W*(?:no+(?!\W+(?:problem|worr|further|more|need|thank|question|doubt|rush|hurry|matter|wonder
+      |one|idea|longer|offen[cs]e))|nope|nah|ugh|wrong|incorrect|again(?!\W+thank))\b
+    | ^\W*(?:false(?=\W*$|[.,;:!])|not\ (?:quite|really|what|that|right|correct)\b)
+    | ^\W*(?:{_LONG}|useless|terrible|awful|nonsense|rubbish|bad\ answer)\b
+    | ^\W*(?:(?:the\ |this\ )?same|another|(?:a\ )?new)\ (?:{_FAULT}|problem)\b
+    | ^\W*still\ (?:wrong|broken|fails?|failing|not|the\ same|getting)\b
+    | {_BACK}(?:['’]?s|['’]re|\ is|\ was|\ are|\ were)?(?:\ (?:still|just|really|simply|also|now
+      |even|completely))?\ (?:a\ )?(?:not(?!\ (?:bad|urgent|necess|need|important|a\ prob))|wrong
+      |incorrect|useless|nonsense|terrible|awful|rubbish|garbage|made\ up|hallucinat\w*|{_LONG})\b
+    | {_BACK}(?:\ (?:still|just|really|simply|also|now|even))?\ ?(?:is|was|are|does|did|do|has|can
+      |wo|ca)(?:n['’]?t|\ not)\ (?:work|run|compile|help|answer|what|right|correct|true
+      |make\ sense|match|exist|do\ what|solve|fix)
+    | {_BACK}(?:['’]?s)?\ still\ (?:wrong|broken|fails?|failing|not|the\ same|getting|gives?|gets?
+      |does(?:n['’]?t|\ not))\b
+    | {_BACK}\ (?:fails?|failed|crashe[sd]|broke)\b
+    | \bnot\ what\ i\ (?:asked|meant|want|said|need)
+    | (?<!if\ )\bi\ (?:said\ |asked\ (?:for|you)|told\ you|already\ (?:said|told)
+      |meant\ (?!to\ ask))
+    | (?<!do\ )(?<!can\ )(?<!if\ )(?<!did\ )(?<!when\ )(?<!should\ )(?<!would\ )\byou\ (?:forgot
+      |missed|ignored|misunderstood|made\ (?:(?:a|an|it|that|this)\ )?(?:mistake|error|up)|keep
+      |hallucinated|didn['’]?t|did\ not|got\ (?:it|that|this)\ wrong|are\ wrong)\b
+    | (?:^|[,;:]|\bplease)\W*(?:try|do\ it|answer|read\ (?:it|that|my\ \w+))\ again\b
+    | \bmade\ that\ up\b
+    | \bi(?:['’]?m|\ am)?(?:\ still|\ now)?\ (?:get(?:ting)?|got|see(?:ing)?|saw)
+      \ (?:the\ same|an?|this|another|that)\ (?:\w+\ )?{_FAULT}\b
     """,
     re.IGNORECASE | re.VERBOSE,
 )
@@ -44,7 +68,7 @@ _SATISFIED = re.compile(
     r"""
     ^\W*(thanks?|thank\ you|thx|ty|great|perfect|excellent|awesome|nice|good|cool|brilliant|lovely
       |wonderful|amazing|exactly|that\ (works?|worked|helps?|helped|did\ it)|it\ works?|works|yes
-      |correct|right|ok\ thanks)\b
+      |correct|right|ok\ thanks|no\ (?:problem|worries)\W+thanks?)\b
     | \b(works|worked)\ (great|well|perfectly|now|like\ a\ charm)
     | \b(very|really|so|super)\ (helpful|useful|clear|good)
     | \bthat['’]?s\ (it|right|correct|perfect|great|exactly)
@@ -52,17 +76,20 @@ _SATISFIED = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _TURN = re.compile(r"\b(but|however|except|although|though)\b", re.IGNORECASE)
+_SENTENCE = re.compile(r"[^.!?\n]+[.!?]*")
 
 
 def lexical(text: str) -> Mood:
     """Read the first words of an English follow-up.
 
-    Complaint, contradiction, repetition of the request or a new error is dissatisfied; thanks and
-    praise are satisfied, unless a "but" follows; anything else, above all the next question, is
-    neutral. The two lists are short and err towards neutral: a neutral follow-up moves nothing.
+    Complaint about what was answered, contradiction, repetition of the request or a new error is
+    dissatisfied; thanks and praise are satisfied, unless a "but" follows; anything else, above all
+    the next question, is neutral. The two lists are short and err towards neutral: a neutral
+    follow-up moves nothing.
     """
     head = text[:_HEAD]
-    if _DISSATISFIED.search(head):
+    told = [one for one in map(str.strip, _SENTENCE.findall(head)) if not one.endswith("?")]
+    if any(_DISSATISFIED.search(one) for one in told):
         return "dissatisfied"
     if _SATISFIED.search(head):
         return "neutral" if _TURN.search(head) else "satisfied"
