@@ -50,6 +50,13 @@ def test_answers_and_records_the_same_thing() -> None:
     assert generation.total_ms >= generation.first_token_ms > 0
 
 
+def test_a_top_p_of_0_leaves_the_most_likely_token() -> None:
+    api = make_api("hello")
+    assert api.complete("say: ", temperature=0.7, top_p=0, user="").status == 200
+    generation = api.recorder.only()
+    assert (generation.temperature, generation.top_p, generation.user) == (0.0, 1.0, None)
+
+
 def test_the_prompt_is_healed() -> None:
     api = make_api("hello")
     api.complete("x = ")
@@ -183,7 +190,7 @@ def test_streams_the_logprobs_that_are_given_otherwise() -> None:
         ({"max_tokens": 10**30}, "max_tokens"),
         ({"temperature": 2.5}, "temperature"),
         ({"temperature": -0.1}, "temperature"),
-        ({"top_p": 0}, "top_p"),
+        ({"top_p": -0.1}, "top_p"),
         ({"seed": 2**63}, "seed"),
         ({"stop": list("a" * 33)}, "stop"),
         ({"stop": ""}, "stop"),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liveweights.serve.hosted.body import Asked, read_asked, with_model
+from liveweights.serve.hosted.body import BEYOND, OURS, Asked, read_asked, with_model
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.text(),
@@ -19,10 +19,7 @@ VALUES = st.recursive(
 )
 
 
-OURS = ("model", "route")
-
-
-@given(st.dictionaries(st.text().filter(lambda name: name.casefold() not in OURS), VALUES))
+@given(st.dictionaries(st.text().filter(lambda name: name.casefold() not in OURS | BEYOND), VALUES))
 def test_only_the_model_is_another(members: dict[str, Any]) -> None:
     body = json.dumps({**members, "model": "big", "route": {"local_only": True}}).encode()
     after = with_model(body, "o/gpt")
@@ -43,6 +40,21 @@ def test_no_second_member_names_another_model() -> None:
     body = b'{"model": "big", "Model": "dear", "mod\\u0065l": "big", "MODEL": "dear"}'
     assert json.loads(with_model(body, "m")) == {"model": "m"}
     assert read_asked(b'{"model": "big", "model": "small"}') == Asked(model="small")
+
+
+def test_nothing_chooses_another_model_or_what_costs_more() -> None:
+    asked = {
+        "model": "cheap",
+        "models": ["dear"],
+        "Plugins": [{"id": "web"}],
+        "provider": {"only": ["dearest"]},
+        "service_tier": "priority",
+        "web_search_options": {},
+        "preset": "dear",
+        "temperature": 0.5,
+    }
+    after = with_model(json.dumps(asked).encode(), "m")
+    assert json.loads(after) == {"model": "m", "temperature": 0.5}
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"model": 3}', b"{}", b"\xff", b"[" * 9999])

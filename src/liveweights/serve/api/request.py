@@ -11,7 +11,7 @@ from msgspec import Meta
 from liveweights import bounds
 from liveweights.engines.protocol import Constraint, Sampling
 from liveweights.http.errors import bad_request
-from liveweights.http.wire import StoredName, StoredText
+from liveweights.http.wire import StoredText
 
 INT64 = 2**63
 MAX_LOGPROBS = 20
@@ -69,11 +69,11 @@ class BaseRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     model: Annotated[str, Meta(min_length=1, max_length=512)]
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     top_k: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
     seed: Annotated[int, Meta(ge=-INT64, le=INT64 - 1)] | None = None
     stream: bool | None = None
-    user: StoredName | None = None
+    user: Annotated[StoredText, Meta(max_length=512)] | None = None
     metadata: Annotated[dict[MetadataKey, MetadataValue], Meta(max_length=16)] | None = None
 
     route: Annotated[
@@ -118,10 +118,13 @@ class BaseRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         return asked
 
     def draw(self, *, temperature: float, top_p: float, top_k: int) -> Draw:
-        """How tokens are drawn, where the request does not say: with these."""
+        """How tokens are drawn, where the request does not say: with these. A ``top_p`` of 0 leaves
+        the most likely token, as a temperature of 0 does."""
+        likeliest = self.top_p == 0
+        asked = 0.0 if likeliest else self.temperature
         return {
-            "temperature": sampling_temperature(self.temperature, default=temperature),
-            "top_p": top_p if self.top_p is None else self.top_p,
+            "temperature": sampling_temperature(asked, default=temperature),
+            "top_p": 1.0 if likeliest else top_p if self.top_p is None else self.top_p,
             "top_k": max(0, top_k if self.top_k is None else self.top_k),
             "seed": self.seed,
             "min_p": self.min_p or 0.0,

@@ -12,6 +12,11 @@ from liveweights.serve.hosted.dialect import Quirk, adapt
 
 OURS = frozenset({"model", "route"})
 """Members that are for this server."""
+BEYOND = frozenset(
+    {"models", "plugins", "preset", "provider", "service_tier", "web_search_options"}
+)
+"""Members by which upstreams let a request choose another model, or what costs more than its
+tokens: prices, budgets, rights and terms here are of the model that was asked for alone."""
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -35,12 +40,14 @@ def read_asked(body: bytes) -> Asked | None:
 
 
 def with_model(body: bytes, model: str, quirks: Sequence[Quirk] = ()) -> bytes:
-    """``body``, a JSON object, asking for ``model``, without a route; the values of all other
-    members are the same bytes, but for those that the upstream's ``quirks`` are about.
+    """``body``, a JSON object, asking for ``model``, without a route and without what would go
+    ``BEYOND`` that model; the values of all other members are the same bytes, but for those that
+    the upstream's ``quirks`` are about.
 
     Some servers read names without regard to case, and of a name that comes twice the first: only
     one member says which model.
     """
     members = _members(body)
-    kept = {name: value for name, value in members.items() if name.casefold() not in OURS}
+    left_out = OURS | BEYOND
+    kept = {name: value for name, value in members.items() if name.casefold() not in left_out}
     return msgspec.json.encode({"model": model, **adapt(kept, quirks)})
