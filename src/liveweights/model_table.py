@@ -130,9 +130,19 @@ class ModelTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         Meta(
             gt=0,
             le=bounds.SECONDS,
-            description="Seconds that the upstream may take to the first byte of an answer.",
+            description="Seconds that the upstream may take to the first byte of a streamed "
+            "answer.",
         ),
     ] = 60.0
+    answer_timeout: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=bounds.SECONDS,
+            description="Seconds that it may take for an answer that is not streamed: all of it "
+            "is computed before its first byte comes.",
+        ),
+    ] = 300.0
     quirks: Annotated[
         list[Quirk],
         Meta(description="What the upstream does otherwise than OpenAI; see docs/models.md."),
@@ -177,7 +187,8 @@ class ModelTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     def misplaced(self) -> list[str]:
         """Keys that are given and belong to the other kind of model."""
-        hosted = ("upstream_model", "key_env", "timeout", "quirks", "budget", "capabilities")
+        hosted = ("upstream_model", "key_env", "timeout", "answer_timeout", "quirks", "budget",
+                  "capabilities")  # fmt: skip
         both = ("upstream", "fallback", "visible", "context")
         fields = msgspec.structs.fields(self)
         local = [field.name for field in fields if field.name not in (*both, *hosted)]
@@ -193,6 +204,7 @@ class ModelTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             model=self.upstream_model or name,
             key_env=self.key_env,
             timeout=self.timeout,
+            answer_timeout=self.answer_timeout,
             fallback=tuple(self.fallback),
             capabilities=None if self.capabilities is None else tuple(self.capabilities),
             quirks=tuple(self.quirks),

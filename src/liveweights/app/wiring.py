@@ -165,7 +165,9 @@ async def open_hosted(
     gateway = msgspec.structs.replace(
         config.gateway,
         upstream=settings.upstream,
-        silent_seconds=max(config.gateway.silent_seconds, settings.timeout),
+        silent_seconds=max(
+            config.gateway.silent_seconds, settings.timeout, settings.answer_timeout
+        ),
     )
     upstream = await stack.enter_async_context(Upstream(gateway))
     access: Access | None = None

@@ -39,7 +39,13 @@ def three_models(says: str, **engine: Any) -> Iterator[tuple[str, MemoryRecorder
     async def open(stack: AsyncExitStack) -> Any:
         behind = GatewaySettings(upstream=upstream)
         far = HostedSettings(
-            alias="far", upstream=upstream, model="tiny", key_env="", timeout=30.0, fallback=()
+            alias="far",
+            upstream=upstream,
+            model="tiny",
+            key_env="",
+            timeout=30.0,
+            answer_timeout=30.0,
+            fallback=(),
         )
         session = await stack.enter_async_context(Upstream(behind))
         hosted = HostedModels(Hosted(settings=far, upstream=session, key="", access=None))

@@ -92,6 +92,8 @@ class Server:
     """What the second half of a whole answer waits for."""
     left: bool = False
     """Whether the other side did not wait for that, or for an answer that never came."""
+    computing: float = 0.0
+    """Seconds until the first byte of an answer."""
     port: int = 0
     listening: asyncio.Server | None = None
     settings: HostedSettings | None = None
@@ -103,7 +105,8 @@ class Server:
         self.fault = fault
         if self.settings is not None:
             seconds = timeout or (SHORT if fault in ENDLESS else LONG)
-            msgspec.structs.force_setattr(self.settings, "timeout", seconds)
+            for name in ("timeout", "answer_timeout"):
+                msgspec.structs.force_setattr(self.settings, name, seconds)
         if fault == "refused":
             self.close()
         elif self.listening is None:
@@ -166,12 +169,14 @@ class Server:
         elif self.fault == "broken":
             writer.write(chunked + _chunk(STREAM[: len(STREAM) // 2]))
         elif self.fault == "none" and not stream:
+            await asyncio.sleep(self.computing)
             whole = self._named(WHOLE)
             half = len(whole) // 2
             writer.write(start + b"content-length: %d\r\n\r\n" % len(whole) + whole[:half])
             await self._wait(reader, writer)
             writer.write(whole[half:])
         elif self.fault == "none":
+            await asyncio.sleep(self.computing)
             writer.write(chunked)
             for part in self.pieces or map(self._named, streamed()):
                 if part:
@@ -268,6 +273,7 @@ async def staged(
                 model=f"org/{name}",
                 key_env="",
                 timeout=LONG,
+                answer_timeout=LONG,
                 fallback=tuple(others),
                 **({} if hosted else more),
             )

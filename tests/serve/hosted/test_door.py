@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -33,7 +34,7 @@ from liveweights.terms.current import Terms
 from liveweights.terms.facts import Facts, Origin
 from liveweights.terms.rules import Conditions, Rule
 
-from .stage import KEY, LONG, STREAM, WHOLE, Fault, Stage, staged
+from .stage import KEY, LONG, SHORT, STREAM, WHOLE, Fault, Stage, staged
 
 MINE, OTHER = "mine-0123456789-a", "mine-0123456789-b"
 AWAY: tuple[Fault, ...] = ("refused", "hangs", "silent", "drips", "cut", "headless", "garbage")
@@ -290,6 +291,19 @@ def test_a_caller_that_leaves_during_the_trial_leaves_it_to_the_next() -> None:
             await asyncio.sleep(0.01)
         await server.become("none")
         assert (await stage.ask())[0].status == 200
+
+    play(act)
+
+
+def test_an_answer_in_one_piece_may_take_longer_than_a_first_byte() -> None:
+    async def act(stage: Stage) -> None:
+        server, breaker = stage.servers["big"], stage.hosted["big"].breaker
+        msgspec.structs.force_setattr(server.settings, "timeout", SHORT)
+        server.computing = 3 * SHORT
+        assert (await stage.ask())[0].status == 200
+        assert (len(server.requests), breaker.failures) == (1, 0)
+        assert (await stage.ask(stream=True))[0].status == 502
+        assert breaker.failures == 1
 
     play(act)
 

@@ -16,16 +16,17 @@ class MissingKey(ValueError):
 
 class HostedSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``model`` is its name at the ``upstream`` (a URL), ``timeout`` in seconds to the first byte
-    of an answer, ``fallback`` the models that are asked in its place, the first one first,
-    ``capabilities`` all that it is able to and ``context`` how many tokens it takes; None: not
-    said. ``budgets`` are what all its answers together may cost; ``visible`` is whether it is
-    listed."""
+    of a streamed answer and ``answer_timeout`` to that of another, ``fallback`` the models that are
+    asked in its place, the first one first, ``capabilities`` all that it is able to and ``context``
+    how many tokens it takes; None: not said. ``budgets`` are what all its answers together may
+    cost; ``visible`` is whether it is listed."""
 
     alias: str
     upstream: str
     model: str
     key_env: str
     timeout: float
+    answer_timeout: float
     fallback: tuple[str, ...]
     capabilities: tuple[str, ...] | None = None
     quirks: tuple[Quirk, ...] = ()
