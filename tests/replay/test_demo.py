@@ -108,8 +108,12 @@ def test_a_signal_cancels_what_runs(number: signal.Signals) -> None:
         os.kill(os.getpid(), number)
         await asyncio.sleep(30)
 
-    with Interrupts() as interrupts, pytest.raises(asyncio.CancelledError):
-        asyncio.run(run(interrupts))
+    before = signal.signal(number, signal.SIG_DFL)  # in the background SIGINT is ignored
+    try:
+        with Interrupts() as interrupts, pytest.raises(asyncio.CancelledError):
+            asyncio.run(run(interrupts))
+    finally:
+        signal.signal(number, before)
 
 
 def test_a_signal_between_two_tasks_is_a_keyboard_interrupt() -> None:
@@ -128,6 +132,16 @@ def test_what_is_whole_is_finished_first() -> None:
     with Interrupts() as interrupts, pytest.raises(KeyboardInterrupt):
         write(interrupts)
     assert done == ["written"]
+
+
+def test_what_was_ignored_before_is_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as by nohup
+    try:
+        with Interrupts():
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_handlers_are_as_before_afterwards() -> None:
