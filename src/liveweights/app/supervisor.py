@@ -67,11 +67,14 @@ class Supervisor:
         roles: Sequence[str] = ("api", "worker"),
         *,
         switch: bool = False,
+        file: Path | None = None,
     ) -> None:
+        """``file`` is the settings file that ``config`` is of, if it is of one."""
         self._config = config
         self._home = home
         self._roles = roles
         self._switch = switch
+        self._file = file
         self._stopping = asyncio.Event()
         self._postgres: EmbeddedPostgres | None = None
         self._dsn: str | None = None
@@ -165,7 +168,7 @@ class Supervisor:
             residents = config.deployment.most(per_tenant=model.learn.per_tenant)
             engine = await asyncio.to_thread(with_context, base, model.engine, residents=residents)
             place = replace(place, config=place.config.with_engine(model.alias, engine))
-        write_running(self._home, config, place.url)
+        write_running(self._home, config, place.url, self._file)
         return place
 
     async def _close(self, dsn: str, known: Mapping[str, Known]) -> dict[str, Match]:
@@ -243,7 +246,7 @@ class Supervisor:
         while listener.ready_at is None or listener.address is None:
             await asyncio.sleep(0.1)
         url = url_of(*listener.address)
-        write_running(self._home, self._config, url)
+        write_running(self._home, self._config, url, self._file)
         if not self._welcomed:
             self._welcomed = True
             invitation = await self._invite()
