@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from liveweights.config import EMBEDDED
 from liveweights.replay.speed import Speed
 
 HELD_BACK = 0.6
@@ -98,7 +97,7 @@ def service_settings(plan: Plan) -> dict[str, object]:
     key -> value."""
     return {
         # The environment may name the database of a real service.
-        "database": EMBEDDED,
+        "database": "embedded",
         "engine": {"slots": 4, "context_length": 768, "threads": plan.threads},
         "learn": {
             "held_back_share": HELD_BACK,
