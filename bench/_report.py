@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from liveweights.config import DATABASE_URL
 
 Cell = str | int | float | None
 
@@ -29,6 +32,8 @@ def arguments(description: str, **options: tuple[Any, str]) -> argparse.Namespac
         kind = str if default is None else type(default)
         flag = f"--{name.replace('_', '-')}"
         parser.add_argument(flag, type=kind, default=default, help=f"{text} (default: {default})")
+    # What it starts is not to work on the database of a real service.
+    os.environ.pop(DATABASE_URL, None)
     # Told to end, what a benchmark has started ends first.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     return parser.parse_args()

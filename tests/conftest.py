@@ -17,6 +17,7 @@ from psycopg.conninfo import make_conninfo
 from tests.folders import make_folder, remove_leftovers
 from tests.timescale.database import forget_database, make_database
 
+from liveweights.config import DATABASE_URL
 from liveweights.store.embedded import EmbeddedPostgres
 from liveweights.store.migrate import migrate
 from liveweights.weights.checkpoint import Checkpoint
@@ -25,6 +26,9 @@ from liveweights.weights.models import DEFAULT_MODEL, find
 # How long an example takes says something about the machine, not about the code.
 hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.load_profile("here")
+
+# What tests start is not to work on the database of a real service.
+os.environ.pop(DATABASE_URL, None)
 
 # Tests kill processes, not machines: what the kernel has been given is safe without fsync.
 QUICK = {"fsync": "off", "max_connections": "100"}

@@ -101,11 +101,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     agent: AgentSettings = AgentSettings()
     record: RecordSettings = RecordSettings()
     prices: Annotated[
-        dict[str, Price],
+        dict[str, Price] | None,
         Meta(
-            description="Alias to what it costs, from the service's start on; see docs/billing.md."
+            description="Alias to what it costs, from the service's start on; where it is not set, "
+            "prices stay as they are, and `prices = {}` withdraws all that a settings file said; "
+            "see docs/billing.md."
         ),
-    ] = msgspec.field(default_factory=dict[str, Price])
+    ] = None
     billing: BillingSettings = BillingSettings()
     warnings: WarningSettings = WarningSettings()
     telemetry: TelemetrySettings = TelemetrySettings()

@@ -5,12 +5,20 @@ from __future__ import annotations
 import asyncio
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import psycopg
 import pytest
 
-from liveweights.app.billing import PricesRefused, cost_from, settle_billing
+from liveweights.app.billing import (
+    PricesRefused,
+    cost_from,
+    read_all_known,
+    settle_billing,
+    settle_costs,
+)
+from liveweights.app.profiles import Known
 from liveweights.catalog.prices import ListedPrice
 from liveweights.config import Config
 from liveweights.meter.budgets import Budget
@@ -29,10 +37,21 @@ SETTINGS = {
 }
 
 
+async def start(dsn: str, config: Config, home: Path) -> dict[str, Known]:
+    known = await read_all_known(dsn, config, home)
+    await settle_billing(dsn, config, known)
+    return known
+
+
+def ask(dsn: str, query: str) -> list[tuple[Any, ...]]:
+    with psycopg.connect(dsn) as conn:
+        return conn.execute(query.encode()).fetchall()
+
+
 def test_a_service_knows_its_prices_costs_and_origins(database_dsn: str, tmp_path: Path) -> None:
     config = msgspec.convert(SETTINGS, Config)
     for _ in range(2):  # a second start says nothing new
-        known = asyncio.run(settle_billing(database_dsn, config, tmp_path))
+        known = asyncio.run(start(database_dsn, config, tmp_path))
         assert known.keys() == {"code", "big", "nowhere"}
     with psycopg.connect(database_dsn) as conn:
         prices = conn.execute(
@@ -48,6 +67,37 @@ def test_a_service_knows_its_prices_costs_and_origins(database_dsn: str, tmp_pat
     assert dict(sold)["code"] not in ("", "unknown")
 
 
+HELD = "select side, model from prices where not withdrawn order by id"
+GONE = "select side, model from prices where withdrawn order by id"
+
+
+def test_who_says_nothing_of_prices_or_of_a_model_withdraws_nothing(
+    database_dsn: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A second instance, whose settings file has neither, and a model that comes to it."""
+    caplog.set_level("INFO")
+    asyncio.run(start(database_dsn, msgspec.convert(SETTINGS, Config), tmp_path))
+    asyncio.run(start(database_dsn, msgspec.convert({"alias": "code"}, Config), tmp_path))
+    assert "those of before hold on, of code" in caplog.text
+    far = {"upstream": "https://api.openai.com/v1", "upstream_model": "gpt-4o"}
+    added = msgspec.convert({"models": {"far": far}}, Config)
+    known = asyncio.run(read_all_known(database_dsn, added, tmp_path))
+    asyncio.run(settle_costs(database_dsn, known))
+    assert ask(database_dsn, HELD) == [("sale", "code"), ("cost", "big"), ("cost", "far")]
+    assert ask(database_dsn, GONE) == []
+
+
+def test_who_has_prices_says_all_of_them(database_dsn: str, tmp_path: Path) -> None:
+    """An empty table is one, too; and a model that the list has no longer costs nothing known."""
+    config = msgspec.convert(SETTINGS, Config)
+    asyncio.run(start(database_dsn, config, tmp_path))
+    elsewhere = {"big": {"upstream": "http://127.0.0.1:1"}}
+    asyncio.run(
+        start(database_dsn, msgspec.convert({"models": elsewhere, "prices": {}}, Config), tmp_path)
+    )
+    assert ask(database_dsn, GONE) == [("sale", "code"), ("cost", "big")]
+
+
 def test_what_was_added_has_its_costs_too(database_dsn: str, tmp_path: Path) -> None:
     far = {"upstream": "https://api.openai.com/v1", "upstream_model": "gpt-4o-mini"}
 
@@ -55,7 +105,7 @@ def test_what_was_added_has_its_costs_too(database_dsn: str, tmp_path: Path) -> 
         async with await psycopg.AsyncConnection.connect(database_dsn) as conn:
             await rows.add(conn, "far", far)
             await rows.add(conn, "odd", {"bass": 1})
-        await settle_billing(database_dsn, Config(), tmp_path)
+        await start(database_dsn, Config(), tmp_path)
         async with await psycopg.AsyncConnection.connect(database_dsn) as conn:
             cursor = await conn.execute("select side, model from prices")
             assert await cursor.fetchall() == [("cost", "far")]
@@ -74,7 +124,7 @@ def test_a_settings_price_in_another_currency_than_a_budget_is_refused(
     config = msgspec.convert(euros, Config)
 
     async def settle(config: Config) -> None:
-        await settle_billing(database_dsn, config, tmp_path)
+        await start(database_dsn, config, tmp_path)
 
     async def play() -> None:
         async with await psycopg.AsyncConnection.connect(database_dsn, autocommit=True) as conn:
@@ -104,9 +154,9 @@ def test_a_tenant_may_take_the_currency_of_the_settings(database_dsn: str, tmp_p
         async with await psycopg.AsyncConnection.connect(database_dsn, autocommit=True) as conn:
             await create_tenant(conn, "acme", Terms(budgets=budgets))
             with pytest.raises(PricesRefused):
-                await settle_billing(database_dsn, config, tmp_path)
+                await start(database_dsn, config, tmp_path)
             await set_tenant(conn, "acme", {"currency": "EUR"})
-            await settle_billing(database_dsn, config, tmp_path)
+            await start(database_dsn, config, tmp_path)
 
     asyncio.run(play())
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from liveweights.app.running import FILE, read_running, url_of, write_running
+from liveweights.app.running import FILE, read_running, read_start, url_of, write_running
 from liveweights.config import DATABASE_URL, EMBEDDED, Config, load_config
 from liveweights.model_table import ConfigError
 
@@ -27,6 +27,27 @@ def test_a_home_knows_its_settings_and_address_and_no_secret_twice(tmp_path: Pat
     assert "a-key-of-24" not in written
     assert "an-operator-key" not in written
     assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o600
+
+
+def test_the_next_start_goes_by_the_same_file_and_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert read_start(tmp_path) is None
+    monkeypatch.chdir(tmp_path)
+    config = Config(database="postgresql://db.example/all")
+    write_running(tmp_path, config, "http://127.0.0.1:1", Path("own.toml"))
+    text = (tmp_path / FILE).read_text()
+    start = read_start(tmp_path)
+    assert start is not None
+    assert start.file == str(tmp_path / "own.toml")
+    assert conninfo_to_dict(start.database or "") == {"host": "db.example", "dbname": "all"}
+    # Also what another version of the service wrote.
+    (tmp_path / FILE).write_text(text.replace('"alias"', '"no such"'))
+    assert read_start(tmp_path) == start
+    write_running(tmp_path, Config(database=EMBEDDED), "http://127.0.0.1:1")
+    start = read_start(tmp_path)
+    assert start is not None
+    assert (start.file, start.database) == ("", None)
 
 
 def test_a_later_start_is_what_counts(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from liveweights.app.start import (
     settle,
 )
 from liveweights.config import Config
-from liveweights.holder import Held, Holder
+from liveweights.holder import Held
 from liveweights.http.server import bind
 from liveweights.model_table import ConfigError
 from liveweights.release.alias import AnotherBase
@@ -84,16 +84,7 @@ def test_a_start_that_switches_an_alias_is_in_the_audit(database_dsn: str, tmp_p
     config = msgspec.convert({"models": {"own": {"base": str(file)}}}, Config)
 
     def start(*, switch: bool) -> str:
-        going = settle(
-            database_dsn,
-            config,
-            config.find_model(),
-            base,
-            holder=Holder.me("home"),
-            roles=("api",),
-            switch=switch,
-        )
-        return asyncio.run(going)
+        return asyncio.run(settle(database_dsn, config, config.find_model(), base, switch=switch))
 
     with pytest.raises(AnotherBase):
         start(switch=False)

@@ -7,13 +7,16 @@ import pytest
 from liveweights.cli.follow import describe, follow_cycle, say_seconds
 
 
-def status(state: str | None, **progress: Any) -> dict[str, Any]:
+def status(
+    state: str | None, worker: str | None = "process 7 on here", **progress: Any
+) -> dict[str, Any]:
     told = {"stage": "updating", "rows_per_second": 2.0, "seconds_left": 95.0, "steps": 3} | {
         "loss": 0.5, "kl": 0.01, "part": 0.4
     }  # fmt: skip
     cycle = {"id": 7, "state": state, "progress": told | progress if progress else None}
     ended = {"id": 7, "standing": "rejected", "reason": "FAIL: drift"}
-    return {"cycle": cycle if state else None, "cycles": [ended]}
+    open_ = cycle if state else None
+    return {"alias": "code", "worker": worker, "cycle": open_, "cycles": [ended]}
 
 
 def test_what_is_piped_is_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,6 +57,23 @@ def test_a_speed_is_told_as_soon_as_it_is_known(capsys: pytest.CaptureFixture[st
     lines = capsys.readouterr().out.splitlines()
     assert "0 of 9" in lines[0]
     assert "1 of 9, 2 a second" in lines[1]
+
+
+def test_what_no_worker_takes_on_is_not_followed_for_ever(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert follow_cycle(lambda: status("claiming", worker=None), poll=0.0, patience=0.05) is False
+    said = capsys.readouterr()
+    assert "cycle 7 claiming" in said.out
+    assert "no worker runs for 'code'" in said.err
+    assert "`liveweights up` starts one" in said.err
+
+
+def test_a_worker_that_comes_back_is_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
+    away = status("learning", worker=None)
+    told = iter([away, away, status("learning"), away, status(None)])
+    assert follow_cycle(lambda: next(told), poll=0.0, patience=600.0) is True
+    assert "ended: rejected" in capsys.readouterr().out
 
 
 def test_without_a_cycle_there_is_nothing_to_follow(capsys: pytest.CaptureFixture[str]) -> None:

@@ -196,6 +196,19 @@ def test_what_does_not_fit_is_refused(words: list[str], why: str, run) -> None:
     assert [one["name"] for one in json.loads(run("list", "--json").stdout)] == ["code", "far"]
 
 
+def test_what_another_learns_from_stays(run) -> None:
+    """Without it, nothing else could be added or changed."""
+    assert run("add", "big", "upstream=http://h", "--wait", "0").exit_code == 0
+    assert run("add", "student", "learn_from=big", "--wait", "0").exit_code == 0
+    refused = run("remove", "big")
+    assert (refused.exit_code, refused.stderr) == (
+        *(2, "student learns from big: change that one first\n"),
+    )
+    assert run("add", "other", "upstream=http://h", "--wait", "0").exit_code == 0
+    assert run("set", "student", "learn_from=", "--wait", "0").exit_code == 0
+    assert run("remove", "big", "--wait", "0").exit_code == 0
+
+
 def test_what_others_fall_back_on_stays(run) -> None:
     assert run("add", "one", "upstream=http://h", "--wait", "0").exit_code == 0
     assert run("add", "two", "upstream=http://h", 'fallback=["one"]', "--wait", "0").exit_code == 0

@@ -8,14 +8,18 @@ from pathlib import Path
 import pytest
 from tests.replay.test_proof import measurement
 
+from liveweights.config import DATABASE_URL, load_config
+from liveweights.replay import service
 from liveweights.replay.client import CycleStatus, RequestFailed, Status
 from liveweights.replay.corpus import Corpus, Split
 from liveweights.replay.course import Result, tell_proof
-from liveweights.replay.demo import Interrupts, why_failed
+from liveweights.replay.demo import Interrupts, _start, why_failed
 from liveweights.replay.developer import Outcome
+from liveweights.replay.plan import make_plan
 from liveweights.replay.proof import Proof, prove
 from liveweights.replay.report import scorecard_of
 from liveweights.replay.settings import DemoOptions, Rewards
+from liveweights.replay.speed import Speed
 from liveweights.replay.traffic import Tally
 
 LOG = Path("service.log")
@@ -84,6 +88,19 @@ def test_the_scorecard_says_how_often_was_looked() -> None:
     assert scorecard_of(result(), Tally(), 10.0)["shown_to_be_better"] is False
 
 
+def test_a_demo_never_works_on_the_database_of_a_real_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(DATABASE_URL, "postgresql://production.example/all")
+    monkeypatch.setattr(service, "_command", lambda: ["true"])
+    plan = make_plan(Speed(threads=2, flops=1e11, single=1e11))
+    started = _start(tmp_path, DemoOptions(), plan, "key")
+    started.stop()
+    config = load_config(tmp_path / "liveweights.toml")
+    assert config.database_url() is None
+    assert config.gate.min_changed == 6
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_cancels_what_runs(number: signal.Signals) -> None:
     async def run(interrupts: Interrupts) -> None:
@@ -91,8 +108,12 @@ def test_a_signal_cancels_what_runs(number: signal.Signals) -> None:
         os.kill(os.getpid(), number)
         await asyncio.sleep(30)
 
-    with Interrupts() as interrupts, pytest.raises(asyncio.CancelledError):
-        asyncio.run(run(interrupts))
+    before = signal.signal(number, signal.SIG_DFL)  # in the background SIGINT is ignored
+    try:
+        with Interrupts() as interrupts, pytest.raises(asyncio.CancelledError):
+            asyncio.run(run(interrupts))
+    finally:
+        signal.signal(number, before)
 
 
 def test_a_signal_between_two_tasks_is_a_keyboard_interrupt() -> None:
@@ -111,6 +132,16 @@ def test_what_is_whole_is_finished_first() -> None:
     with Interrupts() as interrupts, pytest.raises(KeyboardInterrupt):
         write(interrupts)
     assert done == ["written"]
+
+
+def test_what_was_ignored_before_is_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as by nohup
+    try:
+        with Interrupts():
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_handlers_are_as_before_afterwards() -> None:

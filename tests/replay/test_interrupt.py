@@ -18,7 +18,11 @@ pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="processes are read there"),
 ]
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-COMMAND = "from liveweights.cli import main; main()"
+# A shell lets what it runs in the background ignore SIGINT, which is inherited.
+COMMAND = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+    "from liveweights.cli import main; main()"
+)
 
 
 def start(folder: Path) -> subprocess.Popen[bytes]:

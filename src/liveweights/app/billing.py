@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import psycopg
@@ -16,12 +17,12 @@ from liveweights.meter.price_rows import (
     CurrencyError,
     Sold,
     check_currency,
+    list_settled,
     settle_prices,
     settle_sold,
 )
-from liveweights.meter.prices import EPOCH, PriceRow, price_from
+from liveweights.meter.prices import EPOCH, Price, PriceRow, price_from
 from liveweights.release.models import read_rows
-from liveweights.store.database import Connection
 
 log = logging.getLogger(__name__)
 
@@ -30,34 +31,54 @@ class PricesRefused(RuntimeError):
     """Prices that a service cannot be started with; the message says whose, and what to do."""
 
 
-async def settle_billing(dsn: str, config: Config, home: Path) -> dict[str, Known]:
-    """Write down what the settings, the models that were added and the catalogue say now, where it
-    is other than before; what is known of all those models. Raises CatalogueRefused,
-    PricesRefused, OSError; then nothing was written."""
+async def read_all_known(dsn: str, config: Config, home: Path) -> dict[str, Known]:
+    """What is known of the models of the settings and of those that were added. Raises
+    CatalogueRefused, OSError."""
     async with await psycopg.AsyncConnection.connect(dsn) as conn:
         added = {row.name: row.settings for row in await read_rows(conn)}
     whole = config.with_models(read_tables(config, added))
-    known = await asyncio.to_thread(read_known, whole, home)
+    return await asyncio.to_thread(read_known, whole, home)
+
+
+async def settle_billing(dsn: str, config: Config, known: Mapping[str, Known]) -> None:
+    """Write down what the settings say of prices now, if they say anything, and of the models that
+    are ``known`` what the catalogue says; where it is other than before. Raises PricesRefused; then
+    nothing was written."""
+    if config.prices is None:
+        await _tell_held(dsn)
+    await _settle(dsn, config.prices, known)
+
+
+async def settle_costs(dsn: str, known: Mapping[str, Known]) -> None:
+    """Write down what the catalogue says of the models that are ``known``, and nothing of prices.
+    Raises PricesRefused; then nothing was written."""
+    await _settle(dsn, None, known)
+
+
+async def _tell_held(dsn: str) -> None:
+    async with await psycopg.AsyncConnection.connect(dsn) as conn:
+        held = await list_settled(conn, "settings", "sale")
+    if held:
+        log.info(
+            "the settings say nothing of prices: those of before hold on, of %s; `prices = {}` "
+            "withdraws them",
+            ", ".join(held),
+        )
+
+
+async def _settle(dsn: str, prices: Mapping[str, Price] | None, known: Mapping[str, Known]) -> None:
+    """Models that are not known, which another instance may have, keep their costs. Raises
+    PricesRefused."""
     costs = {
         name: cost_from(one.listed, name) for name, one in known.items() if one.listed is not None
     }
-    prices = {model: price_from(price, model) for model, price in config.prices.items()}
-    async with await psycopg.AsyncConnection.connect(dsn) as conn:
-        await _settle(conn, prices, costs, [_sold(one) for one in known.values()])
-    return known
-
-
-async def _settle(
-    conn: Connection,
-    prices: dict[str, PriceRow],
-    costs: dict[str, PriceRow],
-    sold: list[Sold],
-) -> None:
-    """Raises PricesRefused."""
-    async with conn.transaction():
-        added = await settle_prices(conn, prices, "settings", "sale")
-        added += await settle_prices(conn, costs, "list", "cost")
-        await settle_sold(conn, sold)
+    added = 0
+    async with await psycopg.AsyncConnection.connect(dsn) as conn, conn.transaction():
+        if prices is not None:
+            wanted = {model: price_from(price, model) for model, price in prices.items()}
+            added += await settle_prices(conn, wanted, "settings", "sale")
+        added += await settle_prices(conn, costs, "list", "cost", of=known)
+        await settle_sold(conn, [_sold(one) for one in known.values()])
         try:
             await check_currency(conn)
         except CurrencyError as error:

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from liveweights.app.bases import at_bases
-from liveweights.app.billing import settle_billing
+from liveweights.app.billing import settle_costs
 from liveweights.app.chores import Chores
 from liveweights.app.crossing import Crossing
 from liveweights.app.knowledge import Knowledge
@@ -203,8 +203,7 @@ class Lineup:
                 knowledge.tell()
                 await knowledge.renew()
                 return
-            place = self._place
-            await settle_billing(place.dsn, place.config, place.home)
+            await settle_costs(self._place.dsn, {name: known})
             seat = await self._opener.open(settings, row.version)
             if before is not None:
                 await self._opener.until_ready(seat)

@@ -161,7 +161,7 @@ def _sees(card: Card) -> bool | None:
 
 
 def _own_price(config: Config, alias: str) -> Pricing | None:
-    price = config.prices.get(alias)
+    price = (config.prices or {}).get(alias)
     if price is None:
         return None
     return Pricing(

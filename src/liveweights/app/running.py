@@ -29,10 +29,28 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     url: str
 
 
-def write_running(home: Path, config: Config, url: str) -> None:
+class _Settings(msgspec.Struct, frozen=True):
+    database: str = EMBEDDED
+
+
+class Start(msgspec.Struct, frozen=True, kw_only=True):
+    """What the next start goes by. ``file`` is the settings file, as a whole path; empty: there was
+    none. It is understood whatever version wrote it."""
+
+    file: str = ""
+    config: _Settings = _Settings()
+
+    @property
+    def database(self) -> str | None:
+        """The given server's connection string, None for the embedded one."""
+        return None if self.config.database == EMBEDDED else self.config.database
+
+
+def write_running(home: Path, config: Config, url: str, file: Path | None = None) -> None:
     """In a file for its owner's eyes only: the database's address may hold a password. What this
     process's environment says of it, and of the cache, is written out, since commands run in
-    others. Keys are not in it, but whether one is asked for. Raises BadAddress."""
+    others. Keys are not in it, but whether one is asked for. ``file`` is the settings file that the
+    settings are of, if they are of one. Raises BadAddress."""
     settings: dict[str, Any] = msgspec.to_builtins(config)
     dsn = config.database_url()
     settings["database"] = EMBEDDED if dsn is None else complete_dsn(dsn)
@@ -40,10 +58,11 @@ def write_running(home: Path, config: Config, url: str) -> None:
     for section, key in SECRETS:
         settings.get(section, {}).pop(key, None)
     settings["api"]["require_keys"] = config.api.asks_for_keys
+    kept = {"config": settings, "url": url, "file": "" if file is None else str(file.absolute())}
     draft = home / f"{FILE}.new"
     draft.unlink(missing_ok=True)
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(msgspec.json.encode({"config": settings, "url": url}))
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as sink:
+        sink.write(msgspec.json.encode(kept))
     draft.rename(home / FILE)
 
 
@@ -57,6 +76,20 @@ def read_running(home: Path) -> Running | None:
     except msgspec.MsgspecError as error:
         raise ConfigError(
             f"{file} is of another version of the service ({error}): start it once, or say --config"
+        ) from error
+
+
+def read_start(home: Path) -> Start | None:
+    """None where no service has run. Raises ConfigError for a file that is broken."""
+    file = home / FILE
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Start)
+    except FileNotFoundError:
+        return None
+    except msgspec.MsgspecError as error:
+        raise ConfigError(
+            f"{file} does not say what the service was last started with ({error}): move it away,"
+            " and say --config"
         ) from error
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-from collections.abc import Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,8 +19,7 @@ from liveweights.app.profiles import CatalogueRefused
 from liveweights.catalog.card import read_card
 from liveweights.catalog.check import check_model
 from liveweights.config import Config
-from liveweights.cycle import ledger
-from liveweights.holder import Held, Holder
+from liveweights.holder import Held
 from liveweights.http.server import PortTaken, bind
 from liveweights.model_table import ConfigError, ModelSettings
 from liveweights.release.alias import AliasError
@@ -29,13 +27,13 @@ from liveweights.release.standing import stand
 from liveweights.serve.gateway.counts import UnreadableTokenizer
 from liveweights.store.account import AccountError
 from liveweights.store.binaries import NoBinaries
-from liveweights.store.database import BadAddress, Connection, check_dsn, open_pool
+from liveweights.store.database import BadAddress, check_dsn, open_pool
 from liveweights.store.embedded import ServerError
 from liveweights.store.faults import Fault, fault_of
 from liveweights.store.migrate import MigrationError
 from liveweights.store.partitions import ensure_ahead
 from liveweights.store.place import PlaceError
-from liveweights.store.tiers import UnsupportedServer, check_version, detect
+from liveweights.store.tiers import UnsupportedServer, detect
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.content import source_files
 from liveweights.weights.gguf_base import learning_obstacle
@@ -177,32 +175,19 @@ def _look_at_gguf(model: ModelSettings, folder: Path, learns: bool) -> None:
 
 
 async def settle(
-    dsn: str,
-    config: Config,
-    model: ModelSettings,
-    base: Checkpoint,
-    *,
-    holder: Holder,
-    roles: Sequence[str],
-    switch: bool,
+    dsn: str, config: Config, model: ModelSettings, base: Checkpoint, *, switch: bool
 ) -> str:
-    """Let the model's alias stand on ``base``; what is live on it then.
-
-    Raises UnsupportedServer, AnotherBase, AliasError, and Held where another service on this
-    database has a worker.
-    """
+    """Let the model's alias stand on ``base``; what is live on it then. Raises AnotherBase,
+    AliasError."""
     facts = await asyncio.to_thread(read_card, base, config.cache_folder())
     pool = await open_pool(dsn)
     try:
         async with pool.connection() as conn:
-            await check_version(conn)
             tier = await detect(conn, embedded=config.database_url() is None)
             log.info("Postgres %s, tier %s", tier.version, tier.kind)
             for sentence in tier.lacks:
                 log.warning("%s", sentence)
             await ensure_ahead(conn)
-            if "worker" in roles:
-                await _require_no_worker(conn, model.alias, holder)
             event = Event("switch base", model.alias, {"base": base.id})
             return await stand(
                 conn,
@@ -215,12 +200,3 @@ async def settle(
             )
     finally:
         await pool.close()
-
-
-async def _require_no_worker(conn: Connection, alias: str, holder: Holder) -> None:
-    lease = await ledger.read_lease(conn, ledger.lease_of(alias))
-    other = Holder.decode(lease[0]) if lease else None
-    # One of this home was killed: nobody else can be on it, and its lease runs out.
-    if other is None or other.home == holder.home or other.is_dead():
-        return
-    raise Held(ledger.describe_holder(alias, other))

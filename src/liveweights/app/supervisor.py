@@ -9,6 +9,7 @@ import sys
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,20 +17,25 @@ import psycopg
 
 from liveweights import deadlines
 from liveweights.access.users import invite_first
-from liveweights.app.bases import at_bases
-from liveweights.app.billing import settle_billing
+from liveweights.app.billing import read_all_known, settle_billing
 from liveweights.app.hearing import wait_until_deaf
+from liveweights.app.objections import ask_database
 from liveweights.app.place import Place
 from liveweights.app.profiles import Known
 from liveweights.app.relay import check_relay
 from liveweights.app.report import Listener
 from liveweights.app.restarts import LONGEST, PERMANENT, GaveUp, Restarts, describe, explain
 from liveweights.app.running import url_of, write_running
-from liveweights.app.start import check_database, find_base, find_port, make_provider, settle
+from liveweights.app.start import (
+    check_database,
+    find_base,
+    find_port,
+    make_provider,
+    settle,
+)
 from liveweights.app.terms import check_closed, find_closed
 from liveweights.app.welcome import welcome
 from liveweights.config import Config
-from liveweights.cycle.bases import read_bases
 from liveweights.engines.context import with_context
 from liveweights.file_modes import make_home
 from liveweights.holder import Holder, hold_home
@@ -61,11 +67,14 @@ class Supervisor:
         roles: Sequence[str] = ("api", "worker"),
         *,
         switch: bool = False,
+        file: Path | None = None,
     ) -> None:
+        """``file`` is the settings file that ``config`` is of, if it is of one."""
         self._config = config
         self._home = home
         self._roles = roles
         self._switch = switch
+        self._file = file
         self._stopping = asyncio.Event()
         self._postgres: EmbeddedPostgres | None = None
         self._dsn: str | None = None
@@ -111,34 +120,23 @@ class Supervisor:
             if dsn is None:
                 self._postgres = EmbeddedPostgres(self._home / "postgres")
                 dsn = await asyncio.to_thread(self._postgres.start)
-            await asyncio.to_thread(migrate, dsn)
+            ask = partial(
+                ask_database,
+                dsn,
+                home=self._home,
+                holder=holder,
+                learns="worker" in self._roles,
+                switch=self._switch,
+            )
+            # All that can refuse the start is asked before anything is written. A database of an
+            # older version can be asked for less, and the rest once it is of this one.
+            with suppress(psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
+                config, bases = await ask(config, bases)
+            if await asyncio.to_thread(migrate, dsn):
+                config, bases = await ask(config, bases)
+            self._config = config
             self._dsn = dsn
-            if bases and not self._switch:
-                config, bases = await self._follow(dsn, config, bases)
-            every = await settle_billing(dsn, config, self._home)
-            known = {name: every[name] for name in config.names()}
-            closed = {} if config.gateway.upstream else await self._close(dsn, known)
-            place = Place(config, self._home, dsn, make_key(self._home), closed, known)
-            write_running(self._home, config, place.url)
-            for model, base in zip(config.list_models(), bases, strict=bool(bases)):
-                if model.alias in closed:
-                    continue
-                live = await settle(
-                    dsn,
-                    config,
-                    model,
-                    base,
-                    holder=holder,
-                    roles=self._roles,
-                    switch=self._switch,
-                )
-                log.info("serving %s as %s", live, model.alias)
-                # Once, so that a part that is started again does not choose otherwise.
-                residents = config.deployment.most(per_tenant=model.learn.per_tenant)
-                engine = await asyncio.to_thread(
-                    with_context, base, model.engine, residents=residents
-                )
-                place = replace(place, config=place.config.with_engine(model.alias, engine))
+            place = await self._settle(dsn, bases)
             minders = [asyncio.create_task(self._mind(role, place)) for role in self._roles]
             if self._postgres:
                 minders.append(asyncio.create_task(self._mind_postgres(self._postgres)))
@@ -153,6 +151,26 @@ class Supervisor:
             if self._postgres:
                 await asyncio.to_thread(self._postgres.stop)
 
+    async def _settle(self, dsn: str, bases: list[Checkpoint]) -> Place:
+        """Write down what this start says; what its processes know then."""
+        config = self._config
+        every = await read_all_known(dsn, config, self._home)
+        known = {name: every[name] for name in config.names()}
+        closed = {} if config.gateway.upstream else await self._close(dsn, known)
+        await settle_billing(dsn, config, every)
+        place = Place(config, self._home, dsn, make_key(self._home), closed, known)
+        for model, base in zip(config.list_models(), bases, strict=bool(bases)):
+            if model.alias in closed:
+                continue
+            live = await settle(dsn, config, model, base, switch=self._switch)
+            log.info("serving %s as %s", live, model.alias)
+            # Once, so that a part that is started again does not choose otherwise.
+            residents = config.deployment.most(per_tenant=model.learn.per_tenant)
+            engine = await asyncio.to_thread(with_context, base, model.engine, residents=residents)
+            place = replace(place, config=place.config.with_engine(model.alias, engine))
+        write_running(self._home, config, place.url, self._file)
+        return place
+
     async def _close(self, dsn: str, known: Mapping[str, Known]) -> dict[str, Match]:
         """Models that the terms do not let be loaded. Raises CannotStart."""
         config = self._config
@@ -160,28 +178,6 @@ class Supervisor:
             closed = await find_closed(conn, config, known)
         check_closed(config, closed)
         return closed
-
-    async def _follow(
-        self, dsn: str, config: Config, bases: list[Checkpoint]
-    ) -> tuple[Config, list[Checkpoint]]:
-        """The settings and bases of models by where their aliases stand. Raises what ``find_base``
-        does."""
-        async with await psycopg.AsyncConnection.connect(dsn) as conn:
-            followed = at_bases(config, await read_bases(conn))
-        found: list[Checkpoint] = []
-        for before, model, base in zip(
-            config.list_models(), followed.list_models(), bases, strict=True
-        ):
-            if model.base != before.base:
-                log.warning(
-                    "%s was switched to %s: the settings still say %s",
-                    *(model.alias, model.base, before.base),
-                )
-                learns = model.learns and "worker" in self._roles
-                base = await find_base(model, config.cache_folder(), learns=learns)
-            found.append(base)
-        self._config = followed
-        return followed, found
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, T]) -> T | None:
         """What ``work`` comes to; None where the service is stopped before."""
@@ -250,7 +246,7 @@ class Supervisor:
         while listener.ready_at is None or listener.address is None:
             await asyncio.sleep(0.1)
         url = url_of(*listener.address)
-        write_running(self._home, self._config, url)
+        write_running(self._home, self._config, url, self._file)
         if not self._welcomed:
             self._welcomed = True
             invitation = await self._invite()

@@ -80,7 +80,7 @@ def read_config(path: Path | None, home: Path | None, **changes: Any) -> Config:
     except (ConfigError, msgspec.ValidationError) as error:
         raise refuse(str(error)) from error
     except PermissionError as error:
-        raise _refuse_closed(error) from error
+        raise refuse_closed(error) from error
 
 
 def find_model(config: Config, name: str | None) -> ModelSettings:
@@ -145,7 +145,8 @@ def refuse(message: str) -> typer.Exit:
     return typer.Exit(2)
 
 
-def _refuse_closed(error: PermissionError) -> typer.Exit:
+def refuse_closed(error: PermissionError) -> typer.Exit:
+    """As ``refuse``, for a file that this user may not read."""
     return refuse(
         f"{error.filename} is closed to this user ({error.strerror}): run the command as the user"
         " of the service, or as root"
@@ -164,7 +165,7 @@ async def open_server(config: Config, home: Path) -> AsyncGenerator[str]:
             try:
                 dsn = await asyncio.to_thread(server.start)
             except PermissionError as error:
-                raise _refuse_closed(error) from error
+                raise refuse_closed(error) from error
         assert dsn is not None
         check_dsn(dsn)
         yield dsn

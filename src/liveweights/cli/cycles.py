@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -23,7 +24,7 @@ from liveweights.cli.context import (
     with_added,
 )
 from liveweights.cli.evidence import show_report
-from liveweights.cli.follow import describe, follow_cycle
+from liveweights.cli.follow import describe, follow_cycle, tell_idle
 from liveweights.cli.output import say, show, show_json
 from liveweights.cycle import ledger
 from liveweights.cycle.ledger import Cycle
@@ -52,6 +53,8 @@ def status(
         say(f"{describe(status['cycle'])}; `liveweights cycle --follow` shows it as it goes")
     else:
         say(_wait(status["next"]))
+    if status["worker"] is None:
+        say(tell_idle(status["alias"]))
     if status["paused"]:
         say(_tell_pause(status["paused"]))
     show(status["cycles"], ("id", "state", "standing", "candidate", "reason"), False)
@@ -99,7 +102,7 @@ def cycle(
     as_json: Json = False,
 ) -> None:
     """Show the open cycle, start one now, end it, or pause learning; the running worker takes it
-    from there."""
+    from there. --follow ends with status 3 where no worker runs."""
     settings = with_added(read_config(config, home), model, home)
     alias = find_model(settings, model).alias
     worker = settings.for_worker(alias)
@@ -126,8 +129,12 @@ def cycle(
         change(settings, home, lambda conn: _begin(conn, worker))
     status = query(settings, home, lambda conn: read_status(conn, worker, home))
     cycle = status["cycle"]
+    if cycle is not None and status["worker"] is None:
+        say(tell_idle(alias), fg="yellow", err=True)
     if follow and cycle is not None and not as_json:
-        follow_cycle(lambda: query(settings, home, lambda conn: read_status(conn, worker, home)))
+        look = partial(query, settings, home, lambda conn: read_status(conn, worker, home))
+        if not follow_cycle(look):
+            raise typer.Exit(3)
     elif as_json:
         show_json(cycle)
     elif cycle is None:

@@ -16,6 +16,8 @@ from liveweights.terminal import clean
 POLL = 1.0
 EVERY = 10.0
 """Seconds between two lines of the same stage."""
+PATIENCE = 30.0
+"""Seconds without a worker until it is taken for gone: one that was killed is started again."""
 STAGES = {
     "scoring": "held-back rows before the update",
     "comparing": "what was served, by the trainer",
@@ -24,19 +26,39 @@ STAGES = {
     "asking": "drafts of both checkpoints",
 }
 
+
+class _Idle(Exception):
+    """No worker is there."""
+
+
 Look = Callable[[], Mapping[str, Any]]
 """The status of a model."""
 
 
-def follow_cycle(look: Look, poll: float = POLL) -> None:
-    """Show the open cycle until it ends, and what it came to."""
-    statuses = _watch(look, poll)
+def follow_cycle(look: Look, poll: float = POLL, patience: float = PATIENCE) -> bool:
+    """Show the open cycle until it ends, and what it came to. False, with a sentence, where no
+    worker was seen for ``patience`` seconds: it goes no further."""
+    statuses = _watch(look, poll, patience)
     first = next(statuses)
     if first["cycle"] is None:
-        return
+        return True
     show = _show_bar if sys.stdout.isatty() else _print_lines
-    ended = show(first, statuses)["cycles"][0]
+    try:
+        ended = show(first, statuses)["cycles"][0]
+    except _Idle:
+        idle = tell_idle(first["alias"])
+        say(f"not followed any longer, after {patience:g} s: {idle}", fg="yellow", err=True)
+        return False
     say(f"cycle {ended['id']} ended: {ended['standing']}: {ended['reason'] or '-'}")
+    return True
+
+
+def tell_idle(alias: str) -> str:
+    """What to say where an alias has no worker."""
+    return (
+        f"no worker runs for {alias!r}, so no cycle goes on: `liveweights up` starts one, which"
+        " takes up the cycle that is open"
+    )
 
 
 def describe(cycle: Mapping[str, Any]) -> str:
@@ -63,13 +85,18 @@ def say_seconds(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def _watch(look: Look, poll: float) -> Iterator[Mapping[str, Any]]:
-    """The status again and again, up to the first in which no cycle is open."""
+def _watch(look: Look, poll: float, patience: float) -> Iterator[Mapping[str, Any]]:
+    """The status again and again, up to the first in which no cycle is open. Raises _Idle."""
+    seen = time.monotonic()
     while True:
         status = look()
         yield status
         if status["cycle"] is None:
             return
+        if status["worker"] is not None:
+            seen = time.monotonic()
+        elif time.monotonic() >= seen + patience:
+            raise _Idle
         time.sleep(poll)
 
 

@@ -226,6 +226,8 @@ def remove(name: Name, wait: Wait = 60.0, home: Home = HOME, config: Settings = 
         for other in there:
             if name in other.settings.get("fallback", ()):
                 raise refuse(f"{other.name} falls back on {name}: change that one first")
+            if name == other.settings.get("learn_from") and name != other.name:
+                raise refuse(f"{other.name} learns from {name}: change that one first")
         return await rows.remove(conn, name), Event("remove model", name)
 
     _await(settings, home, name, change(settings, home, do), wait, gone=True)

@@ -12,6 +12,7 @@ import typer
 
 from liveweights.app.restarts import AWAY, GaveUp
 from liveweights.cli.context import HOME, Home, Settings, read_config, refuse
+from liveweights.cli.last_start import find_file, require_database
 from liveweights.cli.model import require_model
 from liveweights.config import Config
 from liveweights.serve.hosted.settings import MissingKey
@@ -70,8 +71,9 @@ def up(
     """Start everything: database, API, engine, and the worker that learns and releases."""
     if ray is not None and find_spec("ray") is None:
         raise refuse("--ray needs Ray: pip install 'liveweights[ray]'")
+    file = find_file(config, home)
     settings = read_config(
-        config,
+        file,
         None,
         model=model,
         alias=alias,
@@ -80,7 +82,7 @@ def up(
         gateway={"upstream": upstream},
         learn={"workers": ray},
     )
-    _run(settings, home, ("api", "worker"), switch_alias)
+    _run(settings, home, ("api", "worker"), file=file, switch=switch_alias)
 
 
 def serve(
@@ -97,15 +99,16 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address of the API.")] = None,
 ) -> None:
     """Serve and record, without the worker: nothing is learnt."""
+    file = find_file(config, home)
     settings = read_config(
-        config,
+        file,
         None,
         model=model,
         alias=alias,
         engine={"kind": engine, "precision": _precision(precision)},
         api={"port": port, "host": host},
     )
-    _run(settings, home, ("api",), switch_alias)
+    _run(settings, home, ("api",), file=file, switch=switch_alias)
 
 
 def _precision(name: str | None) -> str | None:
@@ -123,12 +126,15 @@ def _require_keys(config: Config) -> None:
         raise refuse(str(error)) from error
 
 
-def _run(config: Config, home: Path, roles: tuple[str, ...], switch: bool = False) -> None:
+def _run(
+    config: Config, home: Path, roles: tuple[str, ...], *, file: Path | None, switch: bool
+) -> None:
     # Torch and Transformers are slow to import: only where they are needed.
     from liveweights.app.start import REFUSALS, passes
     from liveweights.app.supervisor import Supervisor
 
     start_logging()
+    require_database(config, home)
     if config.gateway.upstream:
         roles = ("gateway",)
     else:
@@ -136,7 +142,8 @@ def _run(config: Config, home: Path, roles: tuple[str, ...], switch: bool = Fals
             require_model(model.base)
         _require_keys(config)
     try:
-        asyncio.run(Supervisor(config, home.resolve(), roles, switch=switch).run())
+        supervisor = Supervisor(config, home.resolve(), roles, switch=switch, file=file)
+        asyncio.run(supervisor.run())
     except (*REFUSALS, psycopg.Error) as error:
         told = str(error)
         if isinstance(error, psycopg.Error):

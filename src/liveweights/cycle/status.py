@@ -13,6 +13,7 @@ from liveweights.cycle.pauses import read_pause
 from liveweights.cycle.progress import read_progress
 from liveweights.cycle.settings import WorkerSettings
 from liveweights.cycle.states import State, decide_start
+from liveweights.holder import Holder
 from liveweights.record.read import totals
 from liveweights.release import aliases, branches
 from liveweights.release.history import count_promotions
@@ -22,8 +23,8 @@ ASKING: tuple[State, ...] = ("calibrating", "gating")
 
 
 async def read_status(conn: Connection, settings: WorkerSettings, home: Path) -> dict[str, Any]:
-    """Alias, open cycle or what the next one waits for, who paused learning, last cycles, counts,
-    and what tenants have of their own. Raises UnknownAlias."""
+    """Alias, open cycle or what the next one waits for, whose worker takes it on, who paused
+    learning, last cycles, counts, and what tenants have of their own. Raises UnknownAlias."""
     name = settings.alias
     alias = await aliases.read(conn, name)
     cycles = await ledger.recent(conn, name)
@@ -37,6 +38,7 @@ async def read_status(conn: Connection, settings: WorkerSettings, home: Path) ->
         "live": alias.live,
         "canary": alias.canary,
         "canary_share": alias.share,
+        "worker": await _read_worker(conn, name),
         "paused": await read_pause(conn, name),
         "cycle": shown,
         "next": None if current else await _read_next(conn, settings),
@@ -63,6 +65,17 @@ def progress_of(cycle: Cycle, home: Path) -> dict[str, Any] | None:
     if progress is None or cycle.state not in ("learning", *ASKING):
         return None
     return progress if (progress["stage"] == "asking") == (cycle.state in ASKING) else None
+
+
+async def _read_worker(conn: Connection, alias: str) -> str | None:
+    """Who advances the cycles; None where nobody does, or one that ran here and does no more."""
+    lease = await ledger.read_lease(conn, ledger.lease_of(alias))
+    if lease is None:
+        return None
+    holder = Holder.decode(lease[0])
+    if holder is None:
+        return lease[0]
+    return None if holder.is_dead() else str(holder)
 
 
 async def _read_next(conn: Connection, settings: WorkerSettings) -> dict[str, str]:

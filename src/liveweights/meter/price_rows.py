@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any, LiteralString, cast
@@ -142,16 +142,22 @@ async def check_currency(conn: Connection, tenant: str | None = None) -> None:
 
 
 async def settle_prices(
-    conn: Connection, wanted: Mapping[str, PriceRow], source: Source, side: Side
+    conn: Connection,
+    wanted: Mapping[str, PriceRow],
+    source: Source,
+    side: Side,
+    *,
+    of: Container[str] | None = None,
 ) -> int:
-    """Let what ``source`` says of models be what it says now, from now on: add what is other than
-    the last time, and withdraw it where a model is no longer among them. In the caller's
-    transaction; how many rows were added."""
+    """Let what ``source`` says of models (``of`` these, where they are given) be what it says now,
+    from now on: add what is other than the last time, and withdraw it where a model is no longer
+    among them. In the caller's transaction; how many rows were added."""
     await reserve_prices(conn)
     last = await _last(conn, source, side)
     gone = {
         model: PriceRow(since=EPOCH, model=model, side=side, source=source, withdrawn=True)
         for model in last
+        if of is None or model in of
     }
     changed = [
         price
@@ -164,6 +170,12 @@ async def settle_prices(
     for price in changed:
         await _insert(conn, replace(price, since=now, source=source, side=side))
     return len(changed)
+
+
+async def list_settled(conn: Connection, source: Source, side: Side) -> list[str]:
+    """Models of which ``source`` says something that holds, by name."""
+    last = await _last(conn, source, side)
+    return [model for model, price in sorted(last.items()) if not price.withdrawn]
 
 
 async def settle_sold(conn: Connection, sold: Iterable[Sold]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 
 from liveweights.release import aliases, ancestry, moves
-from liveweights.release.alias import AliasError, AnotherBase, UnknownAlias
+from liveweights.release.alias import Alias, AliasError, AnotherBase, UnknownAlias
 from liveweights.release.deployments import ALIVE
 from liveweights.store.database import Also, Connection
 from liveweights.weights.checkpoint import Checkpoint
@@ -36,22 +36,12 @@ async def stand(
     async with conn.transaction():
         # One start after the other: each sees what the one before it has settled.
         await conn.execute("lock table aliases in share row exclusive mode")
-        try:
-            alias = await aliases.read(conn, name)
-        except UnknownAlias:
-            alias = None
-        if alias is not None and alias.tenant is not None:
-            raise AliasError(
-                f"{name!r} is what {alias.tenant!r} has of its own of {alias.model!r}: call the"
-                " model otherwise"
-            )
+        await check_stand(conn, name, base, model=model, switch=switch)
+        alias = await _find(conn, name)
         root = await ancestry.root_of(conn, alias.live) if alias else None
-        if alias and root != base.id and await _remove_unserved(conn, name):
+        if alias and root != base.id and await _is_unserved(conn, name):
+            await _remove(conn, alias)
             alias = None
-        if alias and root != base.id:
-            if not switch:
-                raise AnotherBase(_two_ways(name, str(root), base, model))
-            await _require_unused(conn, name)
         await register(conn, base, card)
         if alias is None:
             return (await aliases.create(conn, name, base.id)).live
@@ -62,6 +52,33 @@ async def stand(
         return alias.live
 
 
+async def check_stand(
+    conn: Connection, name: str, base: Checkpoint, *, model: str, switch: bool = False
+) -> None:
+    """Raise what ``stand`` would, and change nothing."""
+    alias = await _find(conn, name)
+    if alias is None:
+        return
+    if alias.tenant is not None:
+        raise AliasError(
+            f"{name!r} is what {alias.tenant!r} has of its own of {alias.model!r}: call the"
+            " model otherwise"
+        )
+    root = await ancestry.root_of(conn, alias.live)
+    if root == base.id or await _is_unserved(conn, name):
+        return
+    if not switch:
+        raise AnotherBase(_two_ways(name, str(root), base, model))
+    await _require_unused(conn, name)
+
+
+async def _find(conn: Connection, name: str) -> Alias | None:
+    try:
+        return await aliases.read(conn, name)
+    except UnknownAlias:
+        return None
+
+
 def _two_ways(name: str, root: str, base: Checkpoint, model: str) -> str:
     return (
         f"The alias {name!r} stands on {root}, not on {base.id}: serve {model} under another name"
@@ -70,27 +87,27 @@ def _two_ways(name: str, root: str, base: Checkpoint, model: str) -> str:
     )
 
 
-async def _remove_unserved(conn: Connection, name: str) -> bool:
-    """Forget an alias that never had an answer to give, and its base if nothing else needs it;
-    whether it was one."""
+async def _is_unserved(conn: Connection, name: str) -> bool:
+    """Whether the alias never had an answer to give."""
     cursor = await conn.execute(
-        "select live from aliases where name = %(name)s and served_at is null"
+        "select from aliases where name = %(name)s and served_at is null"
         " and not exists (select from turns where alias = %(name)s)"
         " and not exists (select from recorded where alias = %(name)s)",
         {"name": name},
     )
-    row = await cursor.fetchone()
-    if row is None:
-        return False
-    await conn.execute("delete from releases where alias = %s", (name,))
-    await conn.execute("delete from aliases where name = %s", (name,))
+    return await cursor.fetchone() is not None
+
+
+async def _remove(conn: Connection, alias: Alias) -> None:
+    """Forget it, and its base if nothing else needs it."""
+    await conn.execute("delete from releases where alias = %s", (alias.name,))
+    await conn.execute("delete from aliases where name = %s", (alias.name,))
     try:
         async with conn.transaction():
-            await conn.execute("delete from deployments where checkpoint = %s", (row[0],))
-            await unregister(conn, row[0])
+            await conn.execute("delete from deployments where checkpoint = %s", (alias.live,))
+            await unregister(conn, alias.live)
     except psycopg.errors.ForeignKeyViolation:
         pass  # another alias has it
-    return True
 
 
 async def _require_unused(conn: Connection, name: str) -> None:

@@ -29,7 +29,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupts:
-    """Ctrl-C, SIGTERM and a closed terminal end the demo, at whatever moment they come.
+    """Ctrl-C, SIGTERM and a closed terminal end the demo, at whatever moment they come, but for
+    those that whoever started it lets it ignore.
 
     A running ``task`` is cancelled, other code gets a KeyboardInterrupt. What is ``whole`` is
     finished first.
@@ -42,7 +43,9 @@ class Interrupts:
 
     def __enter__(self) -> Self:
         for number in _SIGNALS:
-            self._former[number] = signal.signal(number, self._come)
+            # `nohup` ignores SIGHUP, and a shell SIGINT of what it runs in the background.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._former[number] = signal.signal(number, self._come)
         return self
 
     def __exit__(self, *_: object) -> None:

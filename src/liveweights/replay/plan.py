@@ -93,8 +93,11 @@ def is_enough(positions: int, seconds: float, least: int) -> bool:
 
 
 def service_settings(plan: Plan) -> dict[str, object]:
-    """A 90-minute cycle in miniature: small windows, short canaries. Section -> key -> value."""
+    """A 90-minute cycle in miniature: small windows, short canaries. Keys of `Config`; of sections
+    key -> value."""
     return {
+        # The environment may name the database of a real service.
+        "database": "embedded",
         "engine": {"slots": 4, "context_length": 768, "threads": plan.threads},
         "learn": {
             "held_back_share": HELD_BACK,
