@@ -19,7 +19,9 @@ from tests.serve.api.doubles import make_tokenizer
 from liveweights.config import Config
 from liveweights.cycle import hearing
 from liveweights.cycle.hearing import LATE, SOON, hear
+from liveweights.cycle.ledger import begin, left_by
 from liveweights.learn.rewards import RewardMap
+from liveweights.record import window
 from liveweights.record.batch import prepare, store
 from liveweights.record.binary import encode
 from liveweights.record.feedback import Feedback
@@ -31,7 +33,7 @@ from liveweights.store.database import open_pool
 
 from .product import BAD, BASE, GOOD, Habit, Product
 
-START = datetime.now(UTC) + timedelta(seconds=1)
+START = datetime.now(UTC) + timedelta(hours=1)
 CANARY = CanarySettings(steps=(0.5,), step_rewards=5, step_seconds=0.0, few_sessions=0)
 NO, THANKS, ON = "No, that is wrong.", "Thanks, that works!", "And the capital of Peru?"
 
@@ -148,7 +150,7 @@ def test_what_was_heard_is_not_looked_for_again_but_for_what_came_late(
     database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hearing, "BATCH", 2)
-    asked = START - timedelta(hours=2)
+    asked = START - timedelta(hours=3)
 
     async def test(product: Product) -> None:
         said = [ON, NO, ON, NO, ON, NO, ON]
@@ -162,6 +164,27 @@ def test_what_was_heard_is_not_looked_for_again_but_for_what_came_late(
         assert "g6" not in await read_moods(product)
         await hear(product.pool, settings, late=LATE)
         assert "g6" in await read_moods(product)
+
+    with_chats(database_dsn, tmp_path, test)
+
+
+def test_a_cycle_hears_first_and_says_what_it_left(database_dsn: str, tmp_path: Path) -> None:
+    async def test(product: Product) -> None:
+        said = ["Hi.", NO, ON, THANKS, ON, NO]
+        rows = [ask(f"g{n}", said[: n + 1], second(n)) for n in range(len(said))]
+        await record(product, *rows)
+        worker = product.worker()
+        worker.settings = worker.steps.shop.settings = replace(
+            worker.settings,
+            learn=msgspec.structs.replace(worker.settings.learn, max_rows=2, held_back_share=0.001),
+        )
+        async with product.pool.connection() as conn:
+            cycle = await begin(conn, "code", {})
+        cycle = await worker.steps.learning.claim_feedback(cycle)
+        assert (cycle.state, left_by(cycle)) == ("learning", 1)
+        async with product.pool.connection() as conn:
+            read = await window.read(conn, cycle.id, "train")
+        assert [example.generation.id for example in read] == ["g2", "g4"]
 
     with_chats(database_dsn, tmp_path, test)
 
