@@ -147,6 +147,21 @@ def test_news_are_answers_that_something_was_said_of(database_dsn: str) -> None:
     on_database(database_dsn, work)
 
 
+def test_what_a_cycle_had_no_room_for_is_news_for_the_next(database_dsn: str) -> None:
+    async def work(conn: Connection) -> None:
+        await record_rows(conn, [make_generation("a", alias="code", created_at=now())], [])
+        for left, outcome in ((9, "promoted"), (4, "failed"), (8, "restarted")):
+            cycle = await ledger.begin(conn, "code", {})
+            cycle = await ledger.advance(conn, cycle, "learning", learning={ledger.LEFT: left})
+            assert ledger.left_by(cycle) == left
+            await ledger.advance(conn, cycle, "ended", outcome=outcome)
+        trial = await ledger.begin(conn, "code", {})
+        await ledger.advance(conn, trial, "ended", outcome="rejected")
+        assert (await ledger.read_news(conn, "code")).judged == 4
+
+    on_database(database_dsn, work)
+
+
 async def record_rows(
     conn: Connection, generations: list[Generation], feedback: list[Feedback]
 ) -> None:

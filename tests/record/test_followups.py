@@ -4,12 +4,18 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from liveweights.record.followups import count_follow_ups, read_follow_ups
+from liveweights.record.followups import (
+    Page,
+    Unheard,
+    count_follow_ups,
+    find_unheard,
+    read_follow_ups,
+)
 from liveweights.record.generation import Generation
 from liveweights.record.readable import Readable
 
 from .rows import START, make_feedback, make_generation
-from .test_window import ask, claim, claimed, record
+from .test_window import ask, claim, claimed, hear, record
 
 Begin = Callable[[], int]
 
@@ -20,28 +26,70 @@ def chat(id: str, second: int, **changes: Any) -> Generation:
     return make_generation(id, **{**values, **changes})
 
 
-def test_a_chat_answer_is_read_once_its_session_goes_on(
+def test_what_goes_on_is_found_with_what_was_said_then(
     database_dsn: str, begin_cycle: Begin
 ) -> None:
+    begin_cycle()
     record(
         database_dsn,
-        chat("first", 1),
-        chat("second", 2),
-        chat("last", 3),
+        chat("first", 1, prompt_ids=[1]),
+        chat("second", 2, prompt_ids=[1, 2, 3]),
+        chat("last", 3, prompt_ids=[9]),
         chat("alone", 4, session="other"),
         chat("nobodys", 5, session=None),
         chat("elsewhere", 6, tenant="another"),
         chat("private", 7, session="p", consent=False),
         chat("after", 8, session="p"),
+        chat("open", 9, session="q"),
+        chat("closed", 10, session="q", consent=False),
         make_generation("code", session="s"),
+        chat("quiet", 11, session="r", output=""),
+        chat("asked again", 12, session="r"),
+        chat("judged", 13, session="t"),
+        chat("asked on", 14, session="t"),
+        make_feedback("f", "judged", signal="thumbs", value=-1.0),
     )
+
+    def find(classifier: str, after: int = 0, most: int = 99) -> Page:
+        place = (START + timedelta(seconds=after), "")
+        return ask(
+            database_dsn, lambda conn: find_unheard(conn, "live", classifier, place, most=most)
+        )
+
+    base = "base@000000000000"
+    found = [
+        Unheard(START + timedelta(seconds=2), "second", "first", base, [2, 3]),
+        Unheard(START + timedelta(seconds=3), "last", "second", base, None),
+    ]
+    assert find("c") == Page(found, None)
+    assert find("c", most=2) == Page(found[:1], (START + timedelta(seconds=2), "second"))
+    assert find("c", after=3) == Page(found[1:], None)
+    hear(database_dsn, {"first": "neutral"})
+    assert find("tests:none") == Page(found[1:], None)
+    assert find("c") == Page(found, None)  # another classifier reads all again
+
+
+def test_a_chat_answer_is_read_once_its_next_message_says_something(
+    database_dsn: str, begin_cycle: Begin
+) -> None:
+    record(database_dsn, *(chat(f"g{second}", second) for second in range(1, 5)))
+    hear(database_dsn, {"g1": "dissatisfied", "g2": "neutral", "g3": "satisfied"})
     cycle = begin_cycle()
     claim(database_dsn, cycle)
-    assert claimed(database_dsn, cycle) == {"first", "second"}
-    assert ask(database_dsn, lambda conn: read_follow_ups(conn, cycle)) == {
-        "first": [2],
-        "second": [3],
-    }
+    assert claimed(database_dsn, cycle) == {"g1", "g3"}
+    assert ask(database_dsn, lambda conn: read_follow_ups(conn, cycle)) == {"g1": [2], "g3": [4]}
+
+
+def test_what_says_nothing_takes_no_place(database_dsn: str, begin_cycle: Begin) -> None:
+    record(
+        database_dsn,
+        *(chat(f"g{second}", second) for second in range(1, 6)),
+        make_feedback("f", "g1", signal="thumbs", value=-1.0, received_at=START),
+    )
+    hear(database_dsn, {f"g{second}": "neutral" for second in range(2, 5)})
+    cycle = begin_cycle()
+    found = claim(database_dsn, cycle, max_rows=1)
+    assert (claimed(database_dsn, cycle), found.left) == ({"g1"}, 0)
 
 
 def test_an_answer_with_feedback_keeps_its_follow_up(database_dsn: str, begin_cycle: Begin) -> None:

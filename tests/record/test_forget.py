@@ -10,6 +10,7 @@ import pytest
 
 from liveweights.record import rollups
 from liveweights.record.clean import InvalidRow
+from liveweights.record.followups import Unheard, keep_moods
 from liveweights.record.forget import Forgotten, Traces, forget
 from liveweights.record.shadow import keep_shadow
 from liveweights.record.shadow_answer import ShadowAnswer
@@ -268,3 +269,31 @@ def test_answers_in_the_shadow_that_come_later_are_not_kept(
     with psycopg.connect(database_dsn) as conn:
         kept = conn.execute("select generation from shadow_answers").fetchall()
     assert sorted(id[:3] for (id,) in kept) == ["Non", "ada", "bob"]
+
+
+def test_how_a_message_sounded_goes_with_whoever_wrote_it(
+    database_dsn: str, begin_cycle: Begin
+) -> None:
+    chat = {"endpoint": "chat", "session": "s"}
+    record(
+        database_dsn,
+        make_generation("a", user="bob", **chat),
+        make_generation("b", **chat),
+        make_generation("c", user="bob", endpoint="chat", session="t"),
+    )
+
+    async def keep(conn: Connection) -> None:
+        heard = [Unheard(now(), "after", id, None, None) for id in ("a", "b", "c")]
+        await keep_moods(conn, [(one, "neutral") for one in heard], "tests:none")
+        await conn.commit()
+
+    def kept() -> list[tuple[str]]:
+        with psycopg.connect(database_dsn) as conn:
+            return conn.execute("select generation from follow_ups order by 1").fetchall()
+
+    ask(database_dsn, keep)
+    assert kept() == [("a",), ("b",), ("c",)]
+    forget_user(database_dsn, "default", "ada")
+    assert kept() == [("c",)]
+    ask(database_dsn, keep)
+    assert kept() == [("a",), ("c",)]  # nothing of what is gone

@@ -11,7 +11,8 @@ import pytest
 from liveweights.record import read, window
 from liveweights.record.bases import read_foreign
 from liveweights.record.example import Example
-from liveweights.record.feedback import Feedback
+from liveweights.record.feedback import Feedback, Mood
+from liveweights.record.followups import Unheard, keep_moods
 from liveweights.record.generation import Generation
 from liveweights.record.split import split_key, split_of
 from liveweights.record.window import Claim, UnknownCycle
@@ -63,6 +64,18 @@ def claim(
             max_held_back=max_held_back,
         ),
     )
+
+
+def hear(dsn: str, moods: dict[str, Mood]) -> None:
+    """Each of them was followed by a message that sounded so."""
+
+    async def keep(conn: Connection) -> None:
+        at = START + timedelta(hours=1)
+        heard = [(Unheard(at, "next", id, None, None), mood) for id, mood in moods.items()]
+        await keep_moods(conn, heard, "tests:none")
+        await conn.commit()
+
+    ask(dsn, keep)
 
 
 def rows(dsn: str, cycle: int) -> list[Example]:
@@ -187,19 +200,19 @@ def test_a_cycle_that_released_nothing_gives_its_rows_back(
     assert claim(database_dsn, begin_cycle()).total == 0
 
 
-def test_what_has_waited_longest_comes_first(
+def test_the_newest_come_first_and_the_rest_is_left_for_later_cycles(
     database_dsn: str, begin_cycle: Begin, end_cycle: End
 ) -> None:
     record(database_dsn, *(make_generation(f"g{n}") for n in range(6)))
     record(database_dsn, *(make_feedback(f"f{n}", f"g{n}") for n in (3, 1, 4, 0, 5, 2)))
     taken: list[set[str]] = []
-    for _ in range(4):
+    for left in (4, 2, 0, 0):
         cycle = begin_cycle()
-        claim(database_dsn, cycle, max_rows=2)
+        assert claim(database_dsn, cycle, max_rows=2).left == left
         taken.append(claimed(database_dsn, cycle))
         end_cycle(cycle, "promoted")
-        assert unread(database_dsn) == max(0, 6 - 2 * len(taken))
-    assert taken == [{"g3", "g1"}, {"g4", "g0"}, {"g5", "g2"}, set()]
+        assert unread(database_dsn) == left
+    assert taken == [{"g5", "g2"}, {"g4", "g0"}, {"g3", "g1"}, set()]
 
 
 def test_what_was_tried_in_vain_comes_after_what_is_new(
@@ -208,20 +221,25 @@ def test_what_was_tried_in_vain_comes_after_what_is_new(
     record(database_dsn, *(make_generation(f"g{n}") for n in range(4)))
     record(database_dsn, *(make_feedback(f"f{n}", f"g{n}") for n in range(3)))
     taken: list[set[str]] = []
-    for outcome in ("promoted", "rejected", "rejected", "rejected"):
+    left: list[int] = []
+    for outcome in ("promoted", "rejected", "rejected", "rejected", "rejected"):
         cycle = begin_cycle()
-        claim(database_dsn, cycle, max_rows=1)
+        left.append(claim(database_dsn, cycle, max_rows=1).left)
         taken.append(claimed(database_dsn, cycle))
         end_cycle(cycle, outcome)
-        if len(taken) == 2:  # late feedback for what is live waits its turn, no longer
-            record(database_dsn, make_feedback("late", "g0"), make_feedback("f3", "g3"))
-    assert taken == [{"g0"}, {"g1"}, {"g2"}, {"g0"}]
+        if len(taken) == 2:  # late feedback for what is live is as new as any
+            record(database_dsn, make_feedback("f3", "g3"), make_feedback("late", "g2"))
+    assert taken == [{"g2"}, {"g1"}, {"g2"}, {"g3"}, {"g0"}]
+    assert left == [2, 1, 2, 1, 0]
 
 
 def test_each_side_has_its_own_bound(database_dsn: str, begin_cycle: Begin) -> None:
     record(database_dsn, *(make_generation(f"g{n}", session=f"s{n}") for n in range(60)))
     record(database_dsn, *(make_feedback(f"f{n}", f"g{n}") for n in range(60)))
-    assert claim(database_dsn, begin_cycle(), 0.5, 7, 11) == Claim(train=7, held_back=11)
+    found = claim(database_dsn, begin_cycle(), 0.5, 7, 11)
+    assert (found.train, found.held_back) == (7, 11)
+    sides = [split_of(split_key("default", f"s{n}", "ada", f"g{n}"), 0.5) for n in range(60)]
+    assert found.left == sides.count("train") - 7
 
 
 def test_a_session_is_wholly_on_one_side(
@@ -300,6 +318,7 @@ def test_what_was_only_shown_is_not_claimed(database_dsn: str, begin_cycle: Begi
         make_feedback("b1", "both", signal="shown"),
         make_feedback("b2", "both", signal="rejected"),
     )
+    hear(database_dsn, {"asked": "satisfied"})
     cycle = begin_cycle()
     claim(database_dsn, cycle)
     assert claimed(database_dsn, cycle) == {"judged", "both", "asked"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.record.rows import make_feedback
 
-from liveweights.learn.rewards import RewardMap
-from liveweights.record.answers import JudgedAnswer
-from liveweights.record.feedback import Feedback
+from liveweights.learn.rewards import RewardMap, reward
+from liveweights.record.answers import FollowUp, JudgedAnswer
+from liveweights.record.feedback import Feedback, Mood
 from liveweights.release.earnings import judge_answers
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -104,3 +104,37 @@ def test_with_more_reactions_no_silence_is_dropped_that_counted(few: int, more: 
         return {number for number, one in enumerate(worth) if one}
 
     assert counted(few) <= counted(few + more)
+
+
+LATER = NOW + timedelta(seconds=40)
+
+
+def followed(mood: Mood, *signals: str, **changes: str) -> JudgedAnswer:
+    return replace(answer(0, "x", *signals, **changes), follow_up=FollowUp(mood, LATER))
+
+
+@pytest.mark.parametrize(
+    ("mood", "said"), [("dissatisfied", "No, wrong."), ("satisfied", "Thanks!"), ("neutral", "Go")]
+)
+def test_what_a_user_said_next_is_worth_what_it_is_in_learning(mood: Mood, said: str) -> None:
+    learnt = reward("x", [make_feedback("f", "g0", signal="comment", text=said)], REWARDS)
+    for signals in ((), ("shown",)):
+        (earned,) = judge_answers([followed(mood, *signals)], REWARDS)
+        assert (earned and (earned.value, earned.signal, earned.at)) == (
+            learnt and (learnt.value, learnt.signal, LATER)
+        )
+
+
+@pytest.mark.parametrize("signal", ["accepted", "rejected", "correction", "comment"])
+def test_a_reaction_that_was_sent_counts_alone(signal: str) -> None:
+    sent, both = answer(0, "x", signal), followed("dissatisfied", signal)
+    assert judge_answers([both], REWARDS) == judge_answers([sent], REWARDS)
+
+
+def test_words_that_do_not_count_in_learning_do_not_here() -> None:
+    assert judge_answers([followed("satisfied")], RewardMap(words_weight=0.0)) == [None]
+
+
+@pytest.mark.parametrize("reason", ["error", "cancelled"])
+def test_what_followed_a_broken_answer_says_nothing(reason: str) -> None:
+    assert judge_answers([followed("dissatisfied", finish_reason=reason)], REWARDS) == [None]

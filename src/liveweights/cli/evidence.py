@@ -8,6 +8,7 @@ from typing import Any
 
 from liveweights.cli.curve import show_calibration
 from liveweights.cli.output import say, show_table
+from liveweights.cycle.ledger import LEFT
 
 FIGURES = (
     ("mean reward", "mean_reward"),
@@ -62,6 +63,8 @@ def show_report(report: Mapping[str, Any]) -> None:
         ("left out", "masks"),
     ):
         rows.append((title, _counted(learning.get(name, {}))))
+    if left := learning.get(LEFT):
+        rows.append(("left for later cycles", f"{left} answers: more than learn.max_rows"))
     for user, distance in learning.get("outliers", {}).items():
         rows.append(("outlier", f"{user}, {distance:.1f} standard errors from the others"))
     show_table(("rows", ""), rows)

@@ -14,6 +14,7 @@ import msgspec
 from liveweights import __version__
 from liveweights.cycle import ledger
 from liveweights.cycle.bases import Switch, read_switch
+from liveweights.cycle.hearing import LATE, hear
 from liveweights.cycle.jobs import Start, is_own, make_job
 from liveweights.cycle.ledger import Cycle
 from liveweights.cycle.lessons import Lessons
@@ -50,6 +51,7 @@ class Learning:
         """Claim what nobody has learnt from."""
         learn, trial, switch = self.settings.learn, read_trial(cycle), read_switch(cycle)
         terms = self.shop.terms
+        await hear(self.shop.pool, self.settings, late=LATE)
         async with self.shop.pool.connection() as conn, terms.renewed(conn):
             onto = switch.base if switch else await ancestry.root_of(conn, cycle.incumbent)
             lessons = Lessons(terms, self.settings.model, onto)
@@ -65,10 +67,13 @@ class Learning:
                 onto=switch and switch.base,
                 others=switch is not None or await ledger.has_switched(conn, cycle.alias),
             )
-            if claimed.train or trial is not None or switch is not None:
+            if trial is not None:
                 return await ledger.advance(conn, cycle, "learning")
+            learning = {**(cycle.learning or {}), ledger.LEFT: claimed.left}
+            if claimed.train or switch is not None:
+                return await ledger.advance(conn, cycle, "learning", learning=learning)
         reason = f"no unread feedback that may be learnt from{lessons.describe()}"
-        return await self.shop.end(cycle, "no_signal", reason)
+        return await self.shop.end(cycle, "no_signal", reason, learning=learning)
 
     async def learn(self, cycle: Cycle) -> Cycle:
         """Make the candidate, or score one that was brought."""
@@ -85,7 +90,7 @@ class Learning:
                 await self._update(cycle, folder, await self._read_start(cycle, origin, base))
         remove_job(folder)  # of a worker that was killed
         result = read_result(folder)
-        report = msgspec.to_builtins(result.report)
+        report = {**msgspec.to_builtins(result.report), ledger.LEFT: ledger.left_by(cycle)}
         async with self.shop.pool.connection() as conn:
             attempt = await read_attempt(conn, self.settings, cycle.id)
         if attempt.why:

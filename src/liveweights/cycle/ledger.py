@@ -52,6 +52,15 @@ class Cycle:
     tenant: str | None = None
 
 
+LEFT = "left"
+"""In ``Cycle.learning``: answers that it had no room for, and that no cycle has tried."""
+
+
+def left_by(cycle: Cycle) -> int:
+    """How many answers to learn from the cycle left for later ones."""
+    return (cycle.learning or {}).get(LEFT, 0)
+
+
 class LostLease(RuntimeError):
     """Another worker advances this alias's cycles now."""
 
@@ -143,8 +152,9 @@ async def recent(
 
 
 async def read_news(conn: Connection, alias: str, teacher: str = "") -> News:
-    """What was said since the last cycle began, to answers of the base that is live (of any, where
-    the alias has switched), and to those of a ``teacher``, another alias, if there is one.
+    """What was said since the last cycle began, or left by it for want of room, to answers of the
+    base that is live (of any, where the alias has switched), and to those of a ``teacher``, another
+    alias, if there is one.
 
     Before the first cycle: all of it, and the seconds since the first answer. What a rejected
     cycle read is unread again, but alone it is no reason for another one: it would end the same.
@@ -171,11 +181,23 @@ async def read_news(conn: Connection, alias: str, teacher: str = "") -> News:
         sources[0] = replace(own, foreign=await read_owned(conn, own.tenant))
     judged = [await count_judged(conn, source, moment) for source in sources]
     return News(
-        judged=sum(judged),
+        judged=sum(judged) + await _count_left(conn, alias),
         followed=await count_follow_ups(conn, own, moment),
         since_start=(now - moment).total_seconds(),
         since_end=math.inf if ended is None else ended.total_seconds(),
     )
+
+
+async def _count_left(conn: Connection, alias: str) -> int:
+    """By the last cycle that learnt."""
+    cursor = await conn.execute(
+        "select (learning ->> %(left)s)::bigint from cycles where alias = %(alias)s"
+        " and learning ? %(left)s and outcome is distinct from 'restarted'"
+        " order by id desc limit 1",
+        {"alias": alias, "left": LEFT},
+    )
+    row = await cursor.fetchone()
+    return row[0] if row else 0
 
 
 async def has_switched(conn: Connection, alias: str) -> bool:

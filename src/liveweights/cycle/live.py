@@ -193,8 +193,9 @@ async def _live_answers(
         took = one.total_ms / 1000
         answers.append(Answer(arm, one.session, at, one.failed, one.cancelled, took, one.output))
         if worth is not None:
-            earned.append(Reward(arm, one.session, worth.value, at))
-            in_step += arm == "canary" and one.created_at >= stepped
+            heard = (worth.at - since).total_seconds()
+            earned.append(Reward(arm, one.session, worth.value, heard))
+            in_step += arm == "canary" and worth.at >= stepped
     return answers, earned, in_step
 
 

@@ -40,9 +40,9 @@ def check(before: State, after: State) -> None:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What there is since the last cycle: answers with new feedback that carries a reward, chat
-    answers whose session went on (which may say something of them), and the seconds since it
-    began and since it ended."""
+    """What there is since the last cycle: answers with new feedback that carries a reward, those
+    that it had no room for among them; chat answers whose session went on (which may say something
+    of them); and the seconds since it began and since it ended."""
 
     judged: int
     followed: int

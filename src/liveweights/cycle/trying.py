@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import msgspec
 
 from liveweights.cycle import ledger, live
+from liveweights.cycle.hearing import SOON, hear
 from liveweights.cycle.ledger import Cycle
 from liveweights.cycle.settings import WorkerSettings
 from liveweights.cycle.workshop import Workshop
@@ -44,6 +45,8 @@ class Trying:
             alias = await aliases.read(conn, cycle.alias)
             if alias.canary != cycle.candidate:
                 return await self._after_canary(conn, cycle, alias)
+        await hear(self.shop.pool, self.settings, late=SOON)
+        async with self.shop.pool.connection() as conn:
             evidence = await live.read_evidence(conn, alias, self.settings.rewards)
         judged = await asyncio.to_thread(
             live.judge, evidence, self.settings.canary, self.settings.gate

@@ -32,7 +32,11 @@ class Dialogue:
         """
         if list(next_ids[: len(prompt_ids)]) != list(prompt_ids):
             return None
-        rest = decode(list(next_ids[len(prompt_ids) :]))
+        return self.next_message(decode(list(next_ids[len(prompt_ids) :])))
+
+    def next_message(self, rest: str) -> str | None:
+        """The user's message in what the next request's prompt has behind that of the answer; None
+        as above."""
         if not rest.endswith(self.closing):
             return None
         parts = rest.removesuffix(self.closing).split(self.between)

@@ -11,11 +11,12 @@ import logging
 import re
 from collections.abc import Callable
 from functools import cache
-from typing import Literal, cast, get_args
+from typing import cast, get_args
+
+from liveweights.record.feedback import Mood
 
 log = logging.getLogger(__name__)
 
-Mood = Literal["dissatisfied", "satisfied", "neutral"]
 Classifier = Callable[[str], Mood]
 
 _HEAD = 300

@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from liveweights import bounds
 from liveweights.learn.followups import read_mood
-from liveweights.record.feedback import Feedback
+from liveweights.record.feedback import Feedback, Mood
 from liveweights.record.survival import survival
 
 Weight = Annotated[float, Meta(ge=0, le=bounds.WEIGHT)]
@@ -125,6 +125,14 @@ def reward(
     return Reward(value, max(reactions, key=lambda item: item.weight).signal)
 
 
+def reward_of(mood: Mood, rewards: RewardMap) -> Reward | None:
+    """What words of that mood are worth where nothing else was said; None for neutral ones, and
+    where words do not count."""
+    if mood == "neutral" or not rewards.words_weight:
+        return None
+    return Reward(getattr(rewards, mood), mood)
+
+
 def _first_seen(feedback: Sequence[Feedback], completed: datetime | None) -> datetime | None:
     shown = [item.received_at for item in feedback if item.signal == "shown"]
     return max(completed, min(shown)) if completed and shown else completed
@@ -155,8 +163,8 @@ def _values(
             value = max(-1.0, min(1.0, item.value or 0.0))
             yield _Reaction("thumbs", value, rewards.thumbs_weight)
         case "comment":
-            mood = read_mood(rewards.classifier, item.text or "")
-            if mood != "neutral":
-                yield _Reaction(mood, getattr(rewards, mood), rewards.words_weight)
+            worth = reward_of(read_mood(rewards.classifier, item.text or ""), rewards)
+            if worth is not None:
+                yield _Reaction(worth.signal, worth.value, rewards.words_weight)
         case _:
             return

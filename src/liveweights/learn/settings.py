@@ -230,7 +230,15 @@ class LearnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         float, Meta(gt=0, lt=1, description="Share of sessions kept from learning for the gate.")
     ] = 0.25
     max_rows: Annotated[
-        int, Meta(ge=1, le=bounds.COUNT, description="Most generations that a cycle learns from.")
+        int,
+        Meta(
+            ge=1,
+            le=bounds.COUNT,
+            description=(
+                "Most generations that a cycle learns from, the newest first; the rest is left for"
+                " the next ones."
+            ),
+        ),
     ] = 1500
     max_held_back: Annotated[
         int,

@@ -6,16 +6,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from liveweights.record.feedback import Feedback
+from liveweights.record.feedback import Feedback, Mood
 from liveweights.record.generation import completed
 from liveweights.record.readable import TENANT, read_branch
 from liveweights.store.database import Connection
 
 
+@dataclass(frozen=True, slots=True)
+class FollowUp:
+    """How the user's next message sounded, which came ``at`` that time."""
+
+    mood: Mood
+    at: datetime
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedAnswer:
     """``session`` is the tenant's session, or its user where there is none: what keeps answers
-    together. None where nothing does."""
+    together. None where nothing does. ``follow_up`` is None where none was heard that is not
+    neutral."""
 
     id: str
     checkpoint: str
@@ -28,6 +37,7 @@ class JudgedAnswer:
     finish_reason: str
     total_ms: float
     feedback: tuple[Feedback, ...]
+    follow_up: FollowUp | None = None
 
     @property
     def completed_at(self) -> datetime:
@@ -104,8 +114,11 @@ async def read_answers(
     cursor = await conn.execute(
         "select g.id, g.checkpoint, g.created_at, g.tenant,"
         " g.tenant || '/' || coalesce(g.session, g.user_id),"
-        " g.surface, g.language, g.output, g.finish_reason, g.total_ms"
-        f" from generations g where {WHERE} order by g.created_at, g.id".encode(),
+        " g.surface, g.language, g.output, g.finish_reason, g.total_ms, h.mood, h.at"
+        " from generations g"
+        " left join follow_ups h on h.day = g.day and h.generation = g.id"
+        " and h.mood <> 'neutral' and h.at > %(since)s"
+        f" where {WHERE} order by g.created_at, g.id".encode(),
         values,
     )
     return [
@@ -121,6 +134,7 @@ async def read_answers(
             finish_reason=row[8],
             total_ms=row[9],
             feedback=tuple(reactions.get(row[0], ())),
+            follow_up=None if row[10] is None else FollowUp(row[10], row[11]),
         )
         async for row in cursor
     ]

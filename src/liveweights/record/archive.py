@@ -91,6 +91,7 @@ async def archive(
             raise ArchiveError(f"{day} was in use for all of {TRIES} tries; try again later")
         async with conn.transaction():
             await conn.execute("delete from feedback_keys where day = %s", (day,))
+            await conn.execute("delete from follow_ups where day = %s", (day,))
             return await find_archived(conn, day)
 
 
@@ -121,6 +122,8 @@ async def restore(
             await asyncio.to_thread(check_files, folder, archived.files)
             await _read(conn, folder, archived)
         await set_restored(conn, day, borrowed=borrow)
+        if not borrow:
+            await conn.execute("update hearings set until = least(until, %s)", (day,))
         done = await find_archived(conn, day)
         if also is not None:
             await also(conn, done)

@@ -13,6 +13,10 @@ Signal = Literal[
 ]
 
 
+Mood = Literal["dissatisfied", "satisfied", "neutral"]
+"""How what a user said of an answer sounds."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feedback:
     """A user's reaction; ``id`` makes sending it twice harmless.

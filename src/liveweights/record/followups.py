@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import LiteralString
 
+from liveweights.record.feedback import Mood
+from liveweights.record.holds import hold
 from liveweights.record.readable import READABLE, Readable
 from liveweights.store.database import Connection
+from liveweights.store.partitions import day_of
+
+EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 # The next request of a session. Whether it goes on with the same conversation is for the reader
 # of its tokens to see; tokens of another base are not of the same conversation.
@@ -25,6 +33,69 @@ cross join lateral ({NEXT}) n
 where r.cycle = %(cycle)s and g.endpoint = 'chat' and g.session is not null
   and n.created_at <= coalesce(%(until)s::timestamptz, 'infinity')
 """
+
+# The answer before a request, as `NEXT` has it the other way round.
+PREVIOUS = """
+select g.id, g.day, g.checkpoint, g.prompt_ids, g.output from generations g
+where g.tenant = n.tenant and g.session = n.session and g.alias = n.alias
+  and g.endpoint = 'chat' and g.consent and g.created_at < n.created_at
+  and (select root from ancestry where id = g.checkpoint) is not distinct from
+      (select root from ancestry where id = n.checkpoint)
+order by g.created_at desc limit 1
+"""
+
+# Requests page by page, each with the answer before it where that was not heard yet: behind that
+# one's own prompt stand its text and the next message, where it is the same conversation.
+UNHEARD = f"""
+with n as materialized (
+    select id, created_at, tenant, session, alias, checkpoint, prompt_ids from generations
+    where alias = %(model)s and endpoint = 'chat' and session is not null and consent
+      and (created_at, id) > (%(at)s, %(id)s)
+    order by created_at, id limit %(most)s
+)
+select n.created_at, n.id, before.id, before.root, before.rest
+from n left join lateral (
+    select g.id, (select root from ancestry where id = g.checkpoint) as root,
+        case when n.prompt_ids[1:cardinality(g.prompt_ids)] = g.prompt_ids
+            then n.prompt_ids[cardinality(g.prompt_ids) + 1:] end as rest
+    from ({PREVIOUS}) g
+    where g.output <> ''
+      and not exists (
+          select from feedback f
+          where f.day = g.day and f.generation = g.id and f.signal <> 'shown')
+      and not exists (
+          select from follow_ups h
+          where h.day = g.day and h.generation = g.id and h.classifier = %(classifier)s)
+) before on true
+order by n.created_at, n.id
+"""
+
+HEARD = """
+insert into hearings (model, classifier, until) values (%(model)s, %(classifier)s, %(until)s)
+on conflict (model) do update set classifier = excluded.classifier, until = case
+    when hearings.classifier = excluded.classifier then greatest(hearings.until, excluded.until)
+    else excluded.until end
+"""
+
+
+def _keep(lock: LiteralString) -> LiteralString:
+    """What is being forgotten is not kept, and the reverse: see `hold`."""
+    return f"""
+with kept as materialized (
+    select g.day, g.id, heard.at, heard.mood
+    from unnest(%(days)s::date[], %(ids)s::text[], %(times)s::timestamptz[], %(moods)s::text[])
+        as heard (day, id, at, mood)
+    join generations g on g.day = heard.day and g.id = heard.id
+    where g.day = any(%(days)s::date[])
+    order by g.day, g.id
+    {lock}
+)
+insert into follow_ups (day, generation, at, mood, classifier)
+select day, id, at, mood, %(classifier)s from kept
+on conflict (day, generation) do update
+set at = excluded.at, mood = excluded.mood, classifier = excluded.classifier
+"""
+
 
 COUNT = f"""
 select count(*) from generations g
@@ -53,3 +124,67 @@ async def count_follow_ups(conn: Connection, readable: Readable, moment: datetim
     row = await cursor.fetchone()
     assert row is not None
     return row[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Unheard:
+    """A request ``id`` that came ``at`` that time after a chat ``answer`` on the base ``root``:
+    what its prompt has behind the answer's own, in tokens; None where it does not begin with
+    that."""
+
+    at: datetime
+    id: str
+    answer: str
+    root: str | None
+    rest: list[int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What was not heard among requests up to the one that was ``asked`` then and has that id; None
+    where they are the last."""
+
+    unheard: list[Unheard]
+    asked: tuple[datetime, str] | None
+
+
+async def heard_until(conn: Connection, model: str, classifier: str) -> datetime | None:
+    """Up to when requests to the model were heard by that classifier; None: it is not its."""
+    cursor = await conn.execute(
+        "select until from hearings where model = %s and classifier = %s", (model, classifier)
+    )
+    row = await cursor.fetchone()
+    return row[0] if row else None
+
+
+async def find_unheard(
+    conn: Connection, model: str, classifier: str, after: tuple[datetime, str], *, most: int
+) -> Page:
+    """Of the next ``most`` requests to the model, by time and id, those that went on from an answer
+    to which nobody reacted otherwise, and which the classifier has not read, oldest first. Both may
+    be learnt from."""
+    values = {"model": model, "classifier": classifier, "most": most}
+    values |= {"at": after[0], "id": after[1]}
+    cursor = await conn.execute(UNHEARD.encode(), values)
+    rows = await cursor.fetchall()
+    last = (rows[-1][0], rows[-1][1]) if len(rows) == most else None
+    return Page([Unheard(*row) for row in rows if row[2] is not None], last)
+
+
+async def keep_moods(
+    conn: Connection, heard: Sequence[tuple[Unheard, Mood]], classifier: str
+) -> None:
+    """Note what the classifier said of each, in the caller's transaction."""
+    values = {
+        "days": [day_of(one.answer) for one, _ in heard],
+        "ids": [one.answer for one, _ in heard],
+        "times": [one.at for one, _ in heard],
+        "moods": [mood for _, mood in heard],
+        "classifier": classifier,
+    }
+    await conn.execute(_keep(await hold(conn)), values)
+
+
+async def note_heard(conn: Connection, model: str, classifier: str, until: datetime) -> None:
+    """Note that all requests to the model that were recorded before then were heard."""
+    await conn.execute(HEARD, {"model": model, "classifier": classifier, "until": until})

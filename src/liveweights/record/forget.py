@@ -51,6 +51,13 @@ where g.tenant = %(tenant)s and g.session = any(%(chats)s) and g.endpoint = 'cha
 order by cycle
 """
 
+# What the user said next is told of the answers before it, whoever had asked for these.
+DELETE_HEARD = """
+delete from follow_ups h using generations g
+where g.tenant = %(tenant)s and g.session = any(%(chats)s) and g.endpoint = 'chat'
+  and h.day = g.day and h.generation = g.id
+"""
+
 # Before answers and rollups are taken: in the order of those who write.
 DELETE_SEEN = "delete from last_seen where tenant = %(tenant)s and user_id = %(user)s"
 
@@ -204,6 +211,7 @@ async def forget(
         ids = [id for (id,) in await cursor.fetchall()]
         cursor = await conn.execute(CYCLES, {**who, "ids": ids})
         cycles = [cycle for (cycle,) in await cursor.fetchall()]
+        await conn.execute(DELETE_HEARD, who)
         feedback = await _remove(conn, ids)
         await conn.execute(DELETE_QUARANTINED, {**who, "ids": ids})
         await conn.execute(DELETE_CONVERSATIONS, who)  # before responses, as what expires
@@ -270,6 +278,9 @@ async def _remove(conn: Connection, ids: Sequence[str]) -> int:
     cursor = await conn.execute(DELETE_FEEDBACK, which)
     feedback = cursor.rowcount
     await conn.execute("delete from shadow_answers where generation = any(%s)", (which["ids"],))
+    await conn.execute(
+        "delete from follow_ups where day = any(%(days)s) and generation = any(%(ids)s)", which
+    )
     await conn.execute("select forget_drafts(%s)", (which["ids"],))
     await conn.execute(DELETE_GENERATIONS, which)
     await rollups.add_staged(conn)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import LiteralString
 
 from liveweights.record.bases import read_owned
 from liveweights.record.example import Example
 from liveweights.record.examples import select_examples
-from liveweights.record.followups import NEXT
 from liveweights.record.generation import Surface
 from liveweights.record.holds import hold
 from liveweights.record.readable import READABLE, TENANT, read_branch, read_readable
@@ -21,15 +20,19 @@ from liveweights.store.partitions import day_of
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """How many generations a cycle learns from and how many it is judged on."""
+    """How many generations a cycle learns from and how many it is judged on. ``left`` had no room
+    among the first, and no cycle has tried them: `MOST_LEFT` are counted at most."""
 
     train: int
     held_back: int
+    left: int = 0
 
     @property
     def total(self) -> int:
         return self.train + self.held_back
 
+
+MOST_LEFT = 100_000
 
 MayLearn = Callable[[str, str, str | None], bool]
 """Whether what a model (by its alias) answered to a tenant may be learnt from."""
@@ -75,10 +78,9 @@ with unread as (
           select from consumed where consumed.generation = g.id
             and consumed.tenant is not distinct from %(tenant)s::text)
     union all
-    select g.id, g.alias, g.tenant, g.session, g.user_id, g.checkpoint, n.created_at
-    from generations g cross join lateral ({NEXT}) n
-    where {READABLE}
-      and g.endpoint = 'chat' and g.session is not null and g.output <> ''
+    select g.id, g.alias, g.tenant, g.session, g.user_id, g.checkpoint, h.at
+    from follow_ups h join generations g on g.day = h.day and g.id = h.generation
+    where {READABLE} and h.mood <> 'neutral'
       and not exists (
           select from feedback f
           where f.day = g.day and f.generation = g.id and f.signal <> 'shown')
@@ -99,14 +101,14 @@ with unread as (
           where consumed.generation = g.id and turns.alias = %(alias)s)
     group by g.id, g.alias, g.tenant, g.session, g.user_id, g.checkpoint
 )
-select candidates.id, alias, candidates.tenant, session, user_id, ancestry.root
-from candidates left join ancestry on ancestry.id = candidates.checkpoint
-order by exists (
+select candidates.id, alias, candidates.tenant, session, user_id, ancestry.root, exists (
     select from cycle_rows r join turns c on c.id = r.cycle
     where r.generation = candidates.id
         and c.tenant is not distinct from %(tenant)s::text
         and (coalesce(c.outcome, '') not in ('promoted', 'restarted') or c.withdrawn_at is not null)
-), arrived, candidates.id
+) as tried
+from candidates left join ancestry on ancestry.id = candidates.checkpoint
+order by tried, arrived desc, candidates.id
 """
 
 
@@ -225,11 +227,12 @@ async def claim(
     These are the consented generations of ``alias`` with feedback (more than that they were shown)
     that no open cycle, and none that made what is live, has read (late feedback brings a generation
     back, with all that is known of it), and without feedback, if none has read them, those in which
-    the model chose to say nothing and chat answers whose session went on. At most ``max_rows``
-    generations to learn from and ``max_held_back`` to be judged on: those last that a cycle has
-    tried in vain, else those first that have waited longest; the rest is left for the next cycle. A
-    session (else a user, else a row) is wholly on one side of the split. A cycle that has rows
-    keeps them as they are.
+    the model chose to say nothing and chat answers after which a message was heard that is not
+    neutral. At most ``max_rows`` generations to learn from and ``max_held_back`` to be judged on:
+    those last that a cycle has tried in vain, else the newest first, so that where there always is
+    more than that, cycles learn from what is served now, and do not fall further and further behind
+    it. The rest is left for the next cycle. A session (else a user, else a row) is wholly on one
+    side of the split. A cycle that has rows keeps them as they are.
 
     Cycles of a tenant's branch read that tenant's rows alone, and rows are read by them and by the
     model's own cycles, each for themselves.
@@ -256,6 +259,7 @@ async def claim(
     room: dict[Split, int] = {"train": max_rows, "held_back": max_held_back}
     ids: list[str] = []
     splits: list[Split] = []
+    left = 0
     async with conn.cursor(name="candidates") as candidates:
         values = {
             **readable.parameters(),
@@ -265,7 +269,7 @@ async def claim(
             "before": before,
         }
         await candidates.execute(CANDIDATES.encode(), values)
-        async for id, model, tenant, session, user, base in candidates:
+        async for id, model, tenant, session, user, base, tried in candidates:
             split = split_of(split_key(tenant, session, user, id), held_back_share)
             taught = model != readable.model
             if (taught and split == "held_back") or not may_learn(model, tenant, base):
@@ -274,13 +278,16 @@ async def claim(
                 room[split] -= 1
                 ids.append(id)
                 splits.append(split)
-            elif not any(room.values()):
-                break
+            elif tried or left == MOST_LEFT:
+                if not any(room.values()):
+                    break
+            elif split == "train":
+                left += 1
     days = [day_of(id) for id in ids]
     insert = _insert(await hold(conn))
     await conn.execute(insert, {"cycle": cycle, "days": days, "ids": ids, "splits": splits})
     await conn.execute(SEAL, {"cycle": cycle, "days": days})
-    return await count(conn, cycle)
+    return replace(await count(conn, cycle), left=left)
 
 
 async def _read_before(conn: Connection, alias: str, cycle: int) -> list[int]:

@@ -9,23 +9,33 @@ the silences as large a share counts as of the shown answers are reacted to, eac
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
-from liveweights.learn.rewards import Reward, RewardMap, reward
+from liveweights.learn.rewards import RewardMap, reward, reward_of
 from liveweights.record.answers import JudgedAnswer
 from liveweights.record.split import place_of
 
 SILENCE = "silence"
 
 
-def judge_answers(answers: Sequence[JudgedAnswer], rewards: RewardMap) -> list[Reward | None]:
+@dataclass(frozen=True, slots=True)
+class Earned:
+    """``value`` in [-1, 1] and the signal that counted most. It counts ``at`` the time when the
+    answer was asked for; one that only the user's next message says, when that came."""
+
+    value: float
+    signal: str
+    at: datetime
+
+
+def judge_answers(answers: Sequence[JudgedAnswer], rewards: RewardMap) -> list[Earned | None]:
     """What each earned; None where that is not known, where it failed or was broken off, and of a
-    silence that does not count. Which ones count depends on their ids alone, and on how many."""
-    worth = [
-        None
-        if one.failed or one.cancelled
-        else reward(one.output, one.feedback, rewards, completed=one.completed_at)
-        for one in answers
-    ]
+    silence that does not count. Which ones count depends on their ids alone, and on how many.
+
+    What a user said next counts where nobody reacted otherwise, as learning has it.
+    """
+    worth = [_judge(one, rewards) for one in answers]
     shown = [
         earned is not None
         for one, earned in zip(answers, worth, strict=True)
@@ -36,3 +46,15 @@ def judge_answers(answers: Sequence[JudgedAnswer], rewards: RewardMap) -> list[R
         None if earned and earned.signal == SILENCE and place_of(one.id) >= share else earned
         for one, earned in zip(answers, worth, strict=True)
     ]
+
+
+def _judge(one: JudgedAnswer, rewards: RewardMap) -> Earned | None:
+    if one.failed or one.cancelled:
+        return None
+    said = reward(one.output, one.feedback, rewards, completed=one.completed_at)
+    if said is not None:
+        return Earned(said.value, said.signal, one.created_at)
+    if one.follow_up is None or any(f.signal != "shown" for f in one.feedback):
+        return None
+    told = reward_of(one.follow_up.mood, rewards)
+    return None if told is None else Earned(told.value, told.signal, one.follow_up.at)

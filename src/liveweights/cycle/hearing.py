@@ -1,0 +1,87 @@
+"""What users of chats said next, heard once: how it sounds, for canaries and for what is learnt."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+
+from liveweights.catalog.template import TemplateSettings, rendering
+from liveweights.cycle.settings import WorkerSettings
+from liveweights.learn.dialogue import read_dialogue
+from liveweights.learn.followups import read_mood
+from liveweights.record.feedback import Mood
+from liveweights.record.followups import (
+    EARLIEST,
+    Unheard,
+    find_unheard,
+    heard_until,
+    keep_moods,
+    note_heard,
+)
+from liveweights.store.database import Connection, Pool
+from liveweights.weights.models import read_tokenizer
+from liveweights.weights.registry import NotRegistered, get
+
+BATCH = 1000
+"""Requests of one query and one transaction."""
+SOON = timedelta(minutes=1)
+LATE = timedelta(days=1)
+"""How long after it was asked a request may be recorded and is heard all the same: by the next look
+at a canary, and by the next cycle."""
+
+
+async def hear(pool: Pool, settings: WorkerSettings, *, late: timedelta) -> None:
+    """Read what was said next in chats with the model, oldest first, and note how it sounds; what
+    was heard before is not read again.
+
+    Each batch is a transaction, so that what was heard stays so, wherever this is broken off.
+    Raises ValueError where there is no such classifier, and what a tokenizer's parsers find.
+    """
+    model, classifier = settings.model, settings.rewards.classifier
+    began = datetime.now(UTC)
+    async with pool.connection() as conn:
+        until = await heard_until(conn, model, classifier)
+    after: tuple[datetime, str] | None = (until - late if until else EARLIEST, "")
+    while after is not None:
+        async with pool.connection() as conn:
+            page = await find_unheard(conn, model, classifier, after, most=BATCH)
+            folders = await _find_folders(conn, page.unheard)
+        moods = await asyncio.to_thread(_read, page.unheard, folders, settings)
+        after = page.asked
+        async with pool.connection() as conn:
+            await keep_moods(conn, list(zip(page.unheard, moods, strict=True)), classifier)
+            await note_heard(conn, model, classifier, after[0] if after else began)
+
+
+async def _find_folders(conn: Connection, unheard: Sequence[Unheard]) -> dict[str, Path]:
+    """Of the bases that are here."""
+    folders: dict[str, Path] = {}
+    for root in {one.root for one in unheard if one.root is not None and one.rest}:
+        try:
+            folders[root] = (await get(conn, root)).folder
+        except NotRegistered:
+            continue  # nobody can say what its tokens mean
+    return folders
+
+
+def _read(
+    unheard: Sequence[Unheard], folders: dict[str, Path], settings: WorkerSettings
+) -> list[Mood]:
+    moods: list[Mood] = []
+    for one in unheard:
+        folder = folders.get(one.root or "")
+        text = _reader(folder, settings.template)(one.rest) if folder and one.rest else None
+        moods.append(read_mood(settings.rewards.classifier, text) if text else "neutral")
+    return moods
+
+
+@lru_cache(maxsize=8)
+def _reader(folder: Path, template: TemplateSettings) -> Callable[[list[int]], str | None]:
+    """What finds the next message in the tokens of the base in that folder."""
+    tokenizer = read_tokenizer(folder)
+    with rendering(tokenizer, template) as render:
+        dialogue = read_dialogue(tokenizer, render)
+    return lambda ids: dialogue.next_message(tokenizer.decode(ids)) if dialogue else None
