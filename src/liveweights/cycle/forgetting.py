@@ -29,6 +29,7 @@ PATIENCE = 120.0
 REASON = "a user whose rows it had read was forgotten; the next cycle reads the others"
 WORDS = (
     *("feedback_keys", "cycle_rows", "cycles", "shadow_answers", "drafts", "responses"),
+    *("conversations", "conversation_items"),
     *("quarantine", "generations_undated", "feedback_undated", "last_seen"),
 )
 """Tables in which a user's rows were, besides those of the days."""
