@@ -31,6 +31,7 @@ WORDS = (
     *("feedback_keys", "cycle_rows", "cycles", "shadow_answers", "drafts", "responses"),
     *("conversations", "conversation_items"),
     *("quarantine", "generations_undated", "feedback_undated", "last_seen"),
+    "dropped_reads",
 )
 """Tables in which a user's rows were, besides those of the days."""
 

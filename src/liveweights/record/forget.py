@@ -48,6 +48,8 @@ select cycle from cycle_rows where generation = any(%(ids)s)
 union
 select r.cycle from generations g join cycle_rows r on r.day = g.day and r.generation = g.id
 where g.tenant = %(tenant)s and g.session = any(%(sessions)s) and g.endpoint = 'chat'
+union
+select cycle from dropped_reads where user_hash = %(digest)s
 order by cycle
 """
 
@@ -197,8 +199,9 @@ async def forget(
         which = {"answers": answers, "days": sorted({day_of(id) for id in answers})}
         cursor = await conn.execute(FIND if columnstore else LOCK, who | which)
         ids = [id for (id,) in await cursor.fetchall()]
-        cursor = await conn.execute(CYCLES, {**who, "ids": ids})
+        cursor = await conn.execute(CYCLES, {**who, "ids": ids, "digest": digest})
         cycles = [cycle for (cycle,) in await cursor.fetchall()]
+        await conn.execute("delete from dropped_reads where user_hash = %s", (digest,))
         feedback = await _remove(conn, ids)
         await conn.execute(DELETE_QUARANTINED, {**who, "ids": [*ids, *answers]})
         await conn.execute(DELETE_CONVERSATIONS, who)  # before responses, as what expires
