@@ -18,7 +18,7 @@ from tests.record.rows import make_feedback, make_generation
 from tests.record.test_rollups import timed_id
 
 from liveweights.config import Config
-from liveweights.cycle import learning, ledger
+from liveweights.cycle import forgetting, learning, ledger
 from liveweights.cycle.forgetting import WORDS, Done, forget_user
 from liveweights.cycle.settings import CycleSettings
 from liveweights.learn.job import Job
@@ -300,6 +300,43 @@ def test_without_a_worker_it_is_taken_back_here(
         assert len(done.restarted) == 1
         assert done.left == []
         assert not (product.home / "cycles" / str(done.restarted[0])).exists()
+
+    on_product(database_dsn, tmp_path, test, CONFIG)
+    assert_gone(database_dsn, tmp_path)
+
+
+def test_asking_again_finishes_what_a_kill_left_in_files(
+    database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows are gone by then, and with them what would say where else they were."""
+
+    async def killed_at_work(folder: Path) -> None:
+        (folder / "left.json").write_bytes((folder / "job.json").read_bytes())
+        raise Killed
+
+    async def killed(*arguments: object) -> list[str]:
+        raise Killed
+
+    async def test(product: Product) -> None:
+        await use(product)
+        monkeypatch.setattr(learning, "run_learner", killed_at_work)
+        worker = product.worker()
+        for _ in range(2):
+            with contextlib.suppress(Killed):
+                await worker.turn()
+        (folder,) = (product.home / "cycles").iterdir()
+        for step in ("_take_back", "remove_strays", "_erase"):
+            with monkeypatch.context() as patch:
+                patch.setattr(forgetting, step, killed)
+                with pytest.raises(Killed):
+                    await forget(product)
+                assert folder.exists() == (step == "_take_back")
+                folder.mkdir(exist_ok=True)
+        done = await forget(product)
+        assert (done.forgotten.generations, done.restarted) == (0, [int(folder.name)])
+        assert done.left == []
+        assert (await forget(product)).restarted == []
+        assert not folder.exists()
 
     on_product(database_dsn, tmp_path, test, CONFIG)
     assert_gone(database_dsn, tmp_path)

@@ -207,12 +207,13 @@ async def forget(
         await conn.execute(DELETE_CONVERSATIONS, who)  # before responses, as what expires
         responses = threads.responses.union(map(response_of, ids))
         await conn.execute(DELETE_RESPONSES, {**who, "responses": [*responses]})
+        days = sorted({day_of(id) for id in ids})
         if also is not None:
-            days = sorted({day_of(id) for id in ids})
             await also(conn, Traces(tuple(cycles), tuple(days)))
         await conn.execute(
-            "update forgotten set generations = %s, feedback = %s, cycles = %s where id = %s",
-            (len(ids), feedback, cycles, entry),
+            "update forgotten set generations = %s, feedback = %s, cycles = %s, days = %s"
+            " where id = %s",
+            (len(ids), feedback, cycles, days, entry),
         )
         cursor = await conn.execute(INFLUENCED, (digest,))
         checkpoints = [id for (id,) in await cursor.fetchall()]
