@@ -251,8 +251,10 @@ async def _announce(conn: Connection, digest: bytes) -> int:
         )
         row = await cursor.fetchone()
         assert row is not None
-    async with conn.transaction():
-        await conn.execute(f"lock table only {WRITTEN} in share mode")
+    # Not both at once: some take the quarantine before the others, some after.
+    for tables in (WRITTEN, "quarantine"):
+        async with conn.transaction():
+            await conn.execute(f"lock table only {tables} in share mode")
     return row[0]
 
 
