@@ -8,10 +8,12 @@ from typing import Any
 import psycopg
 import pytest
 
-from liveweights.record import rollups
+from liveweights.record import quarantine, rollups
+from liveweights.record.binary import encode
 from liveweights.record.clean import InvalidRow
 from liveweights.record.followups import Unheard, keep_moods
 from liveweights.record.forget import Forgotten, Traces, forget
+from liveweights.record.refused import refused_generation
 from liveweights.record.shadow import keep_shadow
 from liveweights.record.shadow_answer import ShadowAnswer
 from liveweights.store.database import Connection, open_pool
@@ -169,6 +171,58 @@ def test_what_was_asked_before_and_comes_later_is_not_recorded(database_dsn: str
         left = {id for (id,) in conn.execute("select id from feedback_keys").fetchall()}
         assert left == {"fb", "fn"}
     assert ask(database_dsn, rollups.differences) == []
+
+
+def test_what_is_refused_later_is_not_in_quarantine(database_dsn: str) -> None:
+    """Such as rows that waited on disk; nor what could not even be encoded."""
+    with psycopg.connect(database_dsn) as conn:
+        conn.execute("alter table generations add check (output <> 'poison')")
+    forget_user(database_dsn, "default", "ada")
+    poison: dict[str, Any] = {"output": "poison"}
+    odd: dict[str, Any] = {"temperature": "warm"}
+    record(
+        database_dsn,
+        make_generation("late", created_at=now(-60), **poison),
+        make_generation("late-odd", created_at=now(-60), **odd),
+        make_generation("b", user="bob", created_at=now(-60), **poison),
+        make_generation("b-odd", user="bob", created_at=now(-60), **odd),
+        make_generation("nobody", user=None, created_at=now(-60), **poison),
+        make_generation("new", created_at=now(60), **poison),
+        make_generation("new-odd", created_at=now(60), **odd),
+    )
+    with psycopg.connect(database_dsn) as conn:
+        kept = {id for (id,) in conn.execute("select id from quarantine").fetchall()}
+    assert kept == {"b", "b-odd", "nobody", "new", "new-odd"}
+
+
+def test_what_is_being_put_into_quarantine_is_waited_for(database_dsn: str) -> None:
+    waiting = (
+        "select exists (select from pg_locks l join pg_database d on d.oid = l.database"
+        " where not granted and datname = current_database())"
+    )
+    row = refused_generation(encode(make_generation("a", created_at=now(-60))), ValueError("no"))
+
+    async def work() -> int:
+        pool = await open_pool(database_dsn)
+
+        async def forget_ada() -> None:
+            async with pool.connection() as conn:
+                await forget(conn, "default", "ada")
+
+        try:
+            async with pool.connection() as looking:
+                async with pool.connection() as keeping, keeping.transaction():
+                    assert await quarantine.keep(keeping, row)
+                    forgetting = asyncio.create_task(forget_ada())
+                    while not forgetting.done():
+                        if await (await looking.execute(waiting)).fetchone() == (True,):
+                            break
+                await forgetting
+                return await quarantine.count(looking)
+        finally:
+            await pool.close()
+
+    assert asyncio.run(work()) == 0
 
 
 def test_two_that_forget_at_once_do_not_wait_for_each_other(database_dsn: str) -> None:

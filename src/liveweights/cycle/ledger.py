@@ -412,6 +412,16 @@ async def restart(conn: Connection, cycles: Sequence[int], reason: str) -> list[
     return ended
 
 
+async def find_restarted(conn: Connection, cycles: Sequence[int]) -> list[Cycle]:
+    """Those of the cycles that `restart` ended."""
+    cursor = await conn.execute(
+        f"select {COLUMNS} from cycles where id = any(%s) and outcome = 'restarted'"
+        " order by id".encode(),
+        (list(cycles),),
+    )
+    return [Cycle(*row) for row in await cursor.fetchall()]
+
+
 async def _take_back(conn: Connection, cycle: Cycle, reason: str) -> None:
     if cycle.candidate is not None:
         await abort_canary(

@@ -31,6 +31,7 @@ from liveweights.record.day_files import (
     remove_files,
     write_files,
 )
+from liveweights.record.dropping import drop_copies, keep_readers
 from liveweights.record.parquet import merge_table, read_table, require_parquet
 from liveweights.store.database import Connection
 from liveweights.store.partitions import TABLES, days, drop, ensure
@@ -50,7 +51,8 @@ async def archive(
     also: AlsoArchived | None = None,
 ) -> Archived:
     """Take ``day`` out of Postgres, with its files in ``folder`` first; without ``keep`` its rows
-    are dropped for good. ``also`` is awaited in the transaction that does.
+    are dropped for good. What was answered to its requests in the shadow or for a gate goes in any
+    case. ``also`` is awaited in the transaction that does.
 
     Of a day that is in files already, Postgres has what came late: that goes to further files, or
     is dropped, and the files stay. ``conn`` is outside any transaction. Killed anywhere, the rows
@@ -80,6 +82,9 @@ async def archive(
                             # Postgres has all of it: what is removed now is nowhere missed, and
                             # nothing is left that no row names.
                             await asyncio.to_thread(remove_files, folder, day, files)
+                        if not keep:
+                            await keep_readers(conn, day)
+                        await drop_copies(conn, day)
                         await drop(conn, day)
                         await _put(conn, day, seen, files, before)
                         if also is not None:

@@ -12,6 +12,8 @@ from liveweights.record import rollups
 from liveweights.record.binary import Row, bucket_start, created_at, owner_of
 from liveweights.record.clean import clip_person
 from liveweights.record.holds import hold_alone
+from liveweights.record.response import response_of
+from liveweights.record.threads import read_threads
 from liveweights.store.columnstore import has_columnstore, lift_limit
 from liveweights.store.database import Connection
 from liveweights.store.partitions import day_of
@@ -26,16 +28,14 @@ class Forgotten:
     checkpoints: list[str]
 
 
-CHATS = """
-select distinct session from generations
-where tenant = %(tenant)s and user_id = %(user)s and endpoint = 'chat' and session is not null
-"""
-
 FIND = """
 select id from generations
 where tenant = %(tenant)s and (
     user_id = %(user)s
-    or user_id is null and endpoint = 'chat' and session = any(%(chats)s)
+    or user_id is null and endpoint = 'chat' and session = any(%(sessions)s)
+    or user_id is null and endpoint = 'chat' and metadata ->> 'episode' is not null
+        and metadata ->> 'episode' = any(%(episodes)s)
+    or user_id is null and day = any(%(days)s) and id = any(%(answers)s)
 )
 order by day, id
 """
@@ -47,35 +47,29 @@ CYCLES = """
 select cycle from cycle_rows where generation = any(%(ids)s)
 union
 select r.cycle from generations g join cycle_rows r on r.day = g.day and r.generation = g.id
-where g.tenant = %(tenant)s and g.session = any(%(chats)s) and g.endpoint = 'chat'
+where g.tenant = %(tenant)s and g.session = any(%(sessions)s) and g.endpoint = 'chat'
+union
+select cycle from dropped_reads where user_hash = %(digest)s
 order by cycle
 """
 
 # What the user said next is told of the answers before it, whoever had asked for these.
 DELETE_HEARD = """
 delete from follow_ups h using generations g
-where g.tenant = %(tenant)s and g.session = any(%(chats)s) and g.endpoint = 'chat'
+where g.tenant = %(tenant)s and g.session = any(%(sessions)s) and g.endpoint = 'chat'
   and h.day = g.day and h.generation = g.id
 """
 
 # Before answers and rollups are taken: in the order of those who write.
 DELETE_SEEN = "delete from last_seen where tenant = %(tenant)s and user_id = %(user)s"
 
-# With the conversations that went on from them.
 DELETE_RESPONSES = """
-with recursive theirs as (
-    select id from responses where tenant = %(tenant)s and user_id = %(user)s
-    union
-    select r.id from responses r join theirs on r.previous = theirs.id
-    where r.tenant = %(tenant)s and r.user_id is null
-)
-delete from responses where id in (select id from theirs)
+delete from responses where tenant = %(tenant)s and id = any(%(responses)s)
 """
 
+# A conversation goes as a whole: its answers say what was said before.
 DELETE_CONVERSATIONS = """
-delete from conversations where tenant = %(tenant)s and id in (
-    select conversation from conversation_items where user_id = %(user)s
-)
+delete from conversations where tenant = %(tenant)s and id = any(%(episodes)s)
 """
 
 NOT_FORGOTTEN: LiteralString = (
@@ -184,7 +178,7 @@ async def forget(
 ) -> Forgotten:
     """Remove all generations of the user with their feedback, what is in quarantine of them, and
     conversations that were stored, in one transaction, in which ``also`` is awaited too. Requests
-    of the user's chats that named no user are the user's.
+    of the user's chats, conversations and responses that named no user are the user's.
 
     They are no longer counted either, and what was asked before and is recorded later is dropped.
     Weights cannot be made to forget: the checkpoints that are named should be retired. The cycles
@@ -206,32 +200,32 @@ async def forget(
         await conn.execute(DELETE_SEEN, who)
         # All in one order: two that forget at once do not wait for each other.
         await conn.execute(f"lock table only {WRITTEN} in row exclusive mode")
-        who["chats"] = await read_chats(conn, tenant, user)
-        cursor = await conn.execute(FIND if columnstore else LOCK, who)
+        threads = await read_threads(conn, tenant, user)
+        who |= {"sessions": [*threads.sessions], "episodes": [*threads.episodes]}
+        answers = threads.answers
+        which = {"answers": answers, "days": sorted({day_of(id) for id in answers})}
+        cursor = await conn.execute(FIND if columnstore else LOCK, who | which)
         ids = [id for (id,) in await cursor.fetchall()]
-        cursor = await conn.execute(CYCLES, {**who, "ids": ids})
+        cursor = await conn.execute(CYCLES, {**who, "ids": ids, "digest": digest})
         cycles = [cycle for (cycle,) in await cursor.fetchall()]
+        await conn.execute("delete from dropped_reads where user_hash = %s", (digest,))
         await conn.execute(DELETE_HEARD, who)
         feedback = await _remove(conn, ids)
-        await conn.execute(DELETE_QUARANTINED, {**who, "ids": ids})
+        await conn.execute(DELETE_QUARANTINED, {**who, "ids": [*ids, *answers]})
         await conn.execute(DELETE_CONVERSATIONS, who)  # before responses, as what expires
-        await conn.execute(DELETE_RESPONSES, who)
+        responses = threads.responses.union(map(response_of, ids))
+        await conn.execute(DELETE_RESPONSES, {**who, "responses": [*responses]})
+        days = sorted({day_of(id) for id in ids})
         if also is not None:
-            days = sorted({day_of(id) for id in ids})
             await also(conn, Traces(tuple(cycles), tuple(days)))
         await conn.execute(
-            "update forgotten set generations = %s, feedback = %s, cycles = %s where id = %s",
-            (len(ids), feedback, cycles, entry),
+            "update forgotten set generations = %s, feedback = %s, cycles = %s, days = %s"
+            " where id = %s",
+            (len(ids), feedback, cycles, days, entry),
         )
         cursor = await conn.execute(INFLUENCED, (digest,))
         checkpoints = [id for (id,) in await cursor.fetchall()]
     return Forgotten(len(ids), feedback, checkpoints)
-
-
-async def read_chats(conn: Connection, tenant: str, user: str) -> list[str]:
-    """The sessions of the user's chats that are in Postgres."""
-    cursor = await conn.execute(CHATS, {"tenant": tenant, "user": user})
-    return [session for (session,) in await cursor.fetchall()]
 
 
 async def remove_late(conn: Connection, rows: Sequence[Row]) -> None:
@@ -265,8 +259,10 @@ async def _announce(conn: Connection, digest: bytes) -> int:
         )
         row = await cursor.fetchone()
         assert row is not None
-    async with conn.transaction():
-        await conn.execute(f"lock table only {WRITTEN} in share mode")
+    # Not both at once: some take the quarantine before the others, some after.
+    for tables in (WRITTEN, "quarantine"):
+        async with conn.transaction():
+            await conn.execute(f"lock table only {tables} in share mode")
     return row[0]
 
 

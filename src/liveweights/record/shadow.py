@@ -33,6 +33,19 @@ async def keep_shadow(conn: Connection, answer: ShadowAnswer) -> None:
     )
 
 
+EXPIRE = """
+delete from shadow_answers s where created_at < now() - make_interval(days => %s)
+    and not exists (select from aliases a where a.canary = s.checkpoint)
+"""
+DAYS = 7
+"""For which answers are kept whose checkpoint is no canary any more, for people to look at."""
+
+
+async def expire_shadows(conn: Connection) -> None:
+    """Remove those that nothing asks for any more, in the caller's transaction."""
+    await conn.execute(EXPIRE, (DAYS,))
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What came of one of the two answers to a request."""

@@ -13,13 +13,12 @@ from liveweights.http.exchange import Exchange
 from liveweights.http.wire import reply
 from liveweights.record.errors import ConversationTooLong, UnknownResponse
 from liveweights.record.generation import EPISODE
-from liveweights.record.response import StoredResponse
+from liveweights.record.response import StoredResponse, generation_of, response_of
 from liveweights.serve.api.admission import admitted, pinned, turn
 from liveweights.serve.api.answer import Service, answer
 from liveweights.serve.api.caller import Caller
 from liveweights.serve.api.chat import prepare
 from liveweights.serve.api.draft import Draft
-from liveweights.serve.api.identifiers import generation_of, response_of
 from liveweights.serve.api.messages import Message
 from liveweights.serve.api.recorder import Conversations
 from liveweights.serve.api.responses.conversations import known, make_items
