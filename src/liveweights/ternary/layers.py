@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from liveweights.ternary.device_product import DeviceProduct, suits
 from liveweights.ternary.product import multiply
 from liveweights.weights.ternary.layout import Layout, from_tensors, tensor_shapes
 from liveweights.weights.ternary.matrix import CHUNK
@@ -45,8 +46,9 @@ class TernaryLinear(_Stored, torch.nn.Linear):
     """``torch.nn.Linear`` with frozen ternary weights.
 
     On a CPU activations are rounded to bytes, a step per 64 of them, and the kernels multiply. On
-    other devices weights are dequantised for each call. Gradients pass to the input as through the
-    unrounded product; weights get none.
+    a GPU those of a library do where it has any (``device_product``), and weights are packed for it
+    at the first product; else they are dequantised for each. Gradients pass to the input as through
+    the unrounded product; weights get none.
     """
 
     bias: torch.nn.Parameter | None  # type: ignore[assignment]
@@ -59,14 +61,33 @@ class TernaryLinear(_Stored, torch.nn.Linear):
         self.register_parameter("weight", None)
         self.register_parameter("bias", bias)
         self.hold(rows, columns, layout)
+        self._packed: DeviceProduct | None = None
 
     def forward(self, input: Tensor) -> Tensor:
         if input.requires_grad and torch.is_grad_enabled():
             product: Any = _Product
-            out = product.apply(input, self.codes, self.scales)
+            out = product.apply(input, self.codes, self.scales, self)
         else:
-            out = _multiply(input, self.codes, self.scales)
+            out = self.multiply(input)
         return out if self.bias is None else out + self.bias
+
+    def multiply(self, x: Tensor) -> Tensor:
+        """[..., N] of ``x`` [..., K], without the bias; no gradient passes."""
+        groups = self.scales.shape[1]
+        if suits(x.device, x.dtype, x.numel() // self.in_features, groups):
+            return self._pack(x).multiply(x)
+        if x.device.type != "cpu":
+            return torch.nn.functional.linear(x, self.dequantise(x.dtype))
+        x_TK = x.reshape(-1, self.in_features).float().contiguous()
+        out = multiply(x_TK, self.codes, self.scales).to(x.dtype)
+        return out.view(*x.shape[:-1], -1)
+
+    def _pack(self, x: Tensor) -> DeviceProduct:
+        packed = self._packed
+        if packed is None or (packed.device, packed.dtype) != (x.device, x.dtype):
+            packed = DeviceProduct(_spread(self.codes), self.scales, x.dtype)
+            self._packed = packed
+        return packed
 
     @property
     def qweight(self) -> Tensor:
@@ -97,30 +118,27 @@ class TernaryEmbedding(_Stored):
 def unpack(codes: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:
     """The values [N, K] of packed rows."""
     rows, groups = scales.shape
-    shifts = torch.tensor([0, 2, 4, 6], dtype=torch.uint8, device=codes.device)
-    parts = (codes.reshape(rows, -1, 1, _BYTES) >> shifts[:, None]) & 3
-    trits = parts.to(dtype).sub_(1).reshape(rows, groups, -1)
+    trits = _spread(codes).to(dtype).sub_(1).reshape(rows, groups, -1)
     return (trits * scales[..., None].to(dtype)).reshape(rows, -1)
 
 
-def _multiply(x: Tensor, codes: Tensor, scales: Tensor) -> Tensor:
-    if x.device.type != "cpu":
-        return torch.nn.functional.linear(x, unpack(codes, scales, x.dtype))
-    x_TK = x.reshape(-1, x.shape[-1]).float().contiguous()
-    out = multiply(x_TK, codes, scales).to(x.dtype)
-    return out.view(*x.shape[:-1], -1)
+def _spread(codes: Tensor) -> Tensor:
+    """0, 1 and 2, one to the byte: [N, K]."""
+    shifts = torch.tensor([0, 2, 4, 6], dtype=torch.uint8, device=codes.device)
+    parts = (codes.reshape(len(codes), -1, 1, _BYTES) >> shifts[:, None]) & 3
+    return parts.reshape(len(codes), -1)
 
 
 class _Product(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, codes: Tensor, scales: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, codes: Tensor, scales: Tensor, layer: TernaryLinear) -> Tensor:
         ctx.save_for_backward(codes, scales)
-        return _multiply(x.detach(), codes, scales)
+        return layer.multiply(x.detach())
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = gradients
         codes, scales = ctx.saved_tensors
         if not ctx.needs_input_grad[0]:
-            return None, None, None
-        return gradient @ unpack(codes, scales, gradient.dtype), None, None
+            return None, None, None, None
+        return gradient @ unpack(codes, scales, gradient.dtype), None, None, None
