@@ -1,8 +1,8 @@
 -- Where rows are dropped for good, what was answered to them in the shadow goes with them, and which
 -- cycles had read them stays to be found when a user is forgotten.
-create index if not exists shadow_answers_by_day on shadow_answers (generation_day(generation));
+create index shadow_answers_by_day on shadow_answers (generation_day(generation));
 
-create table if not exists dropped_reads (
+create table dropped_reads (
     user_hash  bytea not null,
     cycle      bigint not null,
     primary key (user_hash, cycle)
@@ -15,8 +15,8 @@ comment on column dropped_reads.cycle is
 
 -- What is left to do of a deletion after its rows are gone, until it is done.
 alter table forgotten
-    add column if not exists days date[] not null default '{}',
-    add column if not exists finished_at timestamptz default now();  -- of those that there are
+    add column days date[] not null default '{}',
+    add column finished_at timestamptz default now();  -- of those that there are
 alter table forgotten alter column finished_at drop default;
 comment on column forgotten.days is
 'Days of the removed rows, whose tables are to be rewritten where Postgres is embedded; empty once that is done.';
