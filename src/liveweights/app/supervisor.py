@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import sys
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
@@ -36,6 +35,7 @@ from liveweights.holder import Holder, hold_home
 from liveweights.machine import yielding_environment
 from liveweights.serve.gateway.counts import find_counter
 from liveweights.service_key import make_key
+from liveweights.stop_signals import on_stop
 from liveweights.store.account import AccountError
 from liveweights.store.binaries import NoBinaries
 from liveweights.store.embedded import EmbeddedPostgres, ServerError
@@ -73,7 +73,7 @@ class Supervisor:
         self._welcomed = False
 
     async def run(self) -> None:
-        """Return once stopped by SIGINT or SIGTERM.
+        """Return once told to stop (``on_stop``).
 
         Whatever can be seen before anything runs is looked at first, and raised by the one that
         looks (see ``start``). ``switch`` lets the alias go over to the model's base. Raises
@@ -81,9 +81,7 @@ class Supervisor:
         """
         check_relay(self._config)
         make_provider(self._config)
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._stopping.set)
+        on_stop(self._stopping.set)
         make_home(self._home)
         with hold_home(self._home) as holder:
             await self._run(holder)
