@@ -112,7 +112,10 @@ class Supervisor:
             await asyncio.to_thread(migrate, dsn)
             self._dsn = dsn
             if bases and not self._switch:
-                config, bases = await self._follow(dsn, config, bases)
+                followed = await self._unless_stopped(self._follow(dsn, config, bases))
+                if followed is None:
+                    return
+                config, bases = followed
             every = await settle_billing(dsn, config, self._home)
             known = {name: every[name] for name in config.names()}
             closed = {} if config.gateway.upstream else await self._close(dsn, known)
