@@ -149,6 +149,18 @@ def test_processes_are_found_by_where_they_work(tmp_path: Path) -> None:
     assert machine.processes_in(tmp_path) == []
 
 
+@pytest.mark.skipif(not machine.LINUX, reason="elsewhere a removed folder has no name")
+def test_processes_are_found_in_a_folder_that_was_removed(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with subprocess.Popen(["sleep", "60"], cwd=folder) as process:
+        folder.rmdir()
+        assert machine.processes_in(folder) == [process.pid]
+        folder.mkdir()  # another one of that name
+        assert machine.processes_in(folder) == [process.pid]
+        process.kill()
+
+
 def test_processes_are_found_without_proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     assert machine.working_folder(os.getpid()) == os.getcwd()

@@ -203,9 +203,10 @@ def working_folder(pid: int) -> str | None:
 
 
 def processes_in(folder: Path) -> list[int]:
-    """The processes that work in ``folder``."""
+    """The processes that work in ``folder``, or in one that was removed from there."""
     real = os.path.realpath(folder)
-    return [pid for pid in psutil.pids() if working_folder(pid) == real]
+    names = {real, f"{real} (deleted)"}  # proc(5), /proc/pid/cwd
+    return [pid for pid in psutil.pids() if working_folder(pid) in names]
 
 
 def count_threads(uid: int) -> int:

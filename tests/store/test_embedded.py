@@ -236,6 +236,37 @@ def test_whoever_attaches_after_the_owner_died_becomes_the_owner(make: Make, fol
     assert not heir.is_running()
 
 
+def test_an_orphan_whose_folder_was_removed_is_ended_before_the_next_one(
+    make: Make, folder: Path
+) -> None:
+    """Within a minute it would see that its lock file is gone, and remove what is then the next
+    one's socket."""
+    holder, orphan, _ = hold(folder / "postgres")
+    os.killpg(holder.pid, signal.SIGKILL)
+    holder.wait()
+    shutil.rmtree(folder / "postgres")
+    server = make()
+    put(server.start(), 1)
+    assert server.pid != orphan
+    assert not is_alive(orphan)
+    assert total(server.dsn) == 1
+
+
+@pytest.mark.parametrize("long", [False, True])
+def test_a_server_whose_socket_was_removed_is_started_again(
+    make: Make, folder: Path, long: bool
+) -> None:
+    where = folder / ("long" * 30) if long else folder
+    server = make(where / "postgres")
+    put(server.start(), 1)
+    Path(psycopg.conninfo.conninfo_to_dict(server.dsn)["host"], ".s.PGSQL.5432").unlink()
+    assert server.pid is not None
+    assert not server.is_running()
+    server.start()
+    assert server.is_running()
+    assert total(server.dsn) == 1
+
+
 def test_many_at_once_get_one_server(make: Make, folder: Path) -> None:
     processes = [
         subprocess.Popen(

@@ -111,8 +111,10 @@ class EmbeddedPostgres:
 
     def is_running(self) -> bool:
         """Whether it serves. One that was told to end (SIGTERM) lets nobody in any more and waits
-        for its clients, for ever if they stay: it does not."""
-        return self.pid is not None and self._place is not None and not _ends(self._place.data)
+        for its clients, for ever if they stay: it does not, nor one whose socket was removed."""
+        if self._place is None or self.pid is None or _ends(self._place.data):
+            return False
+        return self._socket(self._place).exists()
 
     def trim_log(self) -> None:
         """Keep the log within ``LOG_LIMIT``; what was last in it before is then in ``log.old``."""
@@ -253,9 +255,12 @@ class EmbeddedPostgres:
         else:
             self._ownership = file
 
+    def _socket(self, where: place.Place) -> Path:
+        return where.socket_folder / f".s.PGSQL.{self._access.port}"
+
     def _dsn(self, where: place.Place, database: str) -> str:
         return make_conninfo(
-            host=str(where.socket_folder()),
+            host=str(where.make_socket_folder()),
             port=self._access.port,
             dbname=database,
             user=DATABASE,
@@ -293,7 +298,7 @@ class EmbeddedPostgres:
 
     def _launch(self, where: place.Place, programs: Path) -> None:
         _end_orphans(where.data)
-        sockets = [where.socket_folder()]
+        sockets = [where.make_socket_folder()]
         if self._access.open_socket:
             sockets.append(where.make_open_folder())
         # No process has them any more, but their ids may have been given to other processes,
@@ -454,10 +459,11 @@ def _trim(where: place.Place) -> None:
 
 
 def _end_orphans(data: Path, patience: float = 5.0) -> None:
-    """Wait for, then kill, server processes whose parent has died.
+    """Wait for, then kill, server processes whose parent or whose folder is gone.
 
     They hold the shared memory, and with it the data: a new server must not start before the
-    last one is gone. They end by themselves unless they are deep in a query.
+    last one is gone, which would remove the new one's socket as its own. They end by themselves
+    unless they are deep in a query.
     """
     if _until(lambda: not machine.processes_in(data), patience):
         return

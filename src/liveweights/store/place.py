@@ -38,11 +38,17 @@ class Place:
     def log(self) -> Path:
         return self.root / "log"
 
+    @property
     def socket_folder(self) -> Path:
-        """``root`` itself, or a private folder with a shorter path. Raises PlaceError."""
-        if len(os.fsencode(self.root)) <= LONGEST_SOCKET_FOLDER:
-            return self.root
-        return self._claim(short_folder(self.root))
+        """``root`` itself, or a private folder with a shorter path."""
+        fits = len(os.fsencode(self.root)) <= LONGEST_SOCKET_FOLDER
+        return self.root if fits else short_folder(self.root)
+
+    def make_socket_folder(self) -> Path:
+        """Raises PlaceError."""
+        if self.socket_folder != self.root:
+            self._claim(self.socket_folder)
+        return self.socket_folder
 
     @property
     def open_folder(self) -> Path:
