@@ -20,6 +20,10 @@ OPENVINO ?= openvino-genai==2026.4.1.0
 help: ## list the targets
 	@grep -hE '^[.a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
 
+ifeq ($(shell sh install.sh --is-dead $(VENV) 2>&1 && echo dead),dead)
+.PHONY: $(RUN)
+endif
+
 $(RUN): pyproject.toml install.sh locks/torch.txt locks/run.txt
 	@PYTHON="$(PYTHON)" UV="$(UV)" sh install.sh $(VENV)
 	@touch $@
