@@ -152,7 +152,8 @@ class Supervisor:
                     raise ended
         finally:
             if self._postgres:
-                await asyncio.to_thread(self._postgres.stop)
+                # Also one that a command has started: the home is this service's.
+                await asyncio.to_thread(self._postgres.stop, owned=True)
 
     async def _close(self, dsn: str, known: Mapping[str, Known]) -> dict[str, Match]:
         """Models that the terms do not let be loaded. Raises CannotStart."""

@@ -60,7 +60,7 @@ class EmbeddedPostgres:
 
     Whoever calls ``start`` while a server is running attaches to it. The one who started it owns
     it, and ``stop`` ends it for all; in the others ``stop`` only lets go. When the owner has
-    died, the next to attach becomes the owner.
+    died, or has left it to others, the next to attach becomes the owner.
 
     ``settings`` are Postgres parameters that replace those in ``SETTINGS``. ``process_memory`` is
     the most address space of each of its processes, in bytes (Linux): one that wants more gets an
@@ -199,15 +199,19 @@ class EmbeddedPostgres:
             return False
         return True
 
-    def stop(self) -> None:
-        """End the server if this object owns it: running transactions are rolled back."""
-        if self._ownership is None or self._place is None:
+    def stop(self, *, owned: bool = False, unless: Callable[[], bool] | None = None) -> None:
+        """End the server if this object owns it, or if it is ``owned`` by whoever calls this,
+        whoever started it: running transactions are rolled back. ``unless`` somebody needs it,
+        which is asked while nobody can start or attach: then it is left to those."""
+        if self._place is None or (self._ownership is None and not owned):
             return
         with _locked(self.folder / "lock"):
-            self._end()
-            _end_orphans(self._place.data)
-            self._ownership.close()
-            self._ownership = None
+            if unless is None or not unless():
+                self._end()
+                _end_orphans(self._place.data)
+            if self._ownership is not None:
+                self._ownership.close()
+                self._ownership = None
 
     def destroy(self) -> None:
         """Stop the server and remove its folder with all data. Raises ServerError if it is
