@@ -131,5 +131,8 @@ lock: ## write the lock files again: the newest versions that pyproject.toml adm
 		{ $(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv==0.13.9; }
 	@PATH="$$PATH:$(CURDIR)/.venv-lock/bin" UV="$(UV)" sh lock.sh
 
-clean: ## remove the environment and the runs
+# A database of root's may be outside its home, and says whose it is.
+clean: ## remove the environment and the runs, with their databases
+	@[ ! -d runs ] || find runs -path '*/postgres/location' -exec sh -c 'place=$$(cat "$$1"); \
+		origin=$$(cat "$$place/origin") && [ "$$origin" -ef "$${1%/*}" ] && rm -rf "$$place"' sh {} \;
 	rm -rf $(VENV) runs

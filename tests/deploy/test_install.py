@@ -111,6 +111,23 @@ def test_make_does_not_take_a_dead_environment_for_one_that_is_up_to_date(tmp_pa
     assert len(steps()) == 1
 
 
+def test_what_is_cleaned_away_has_no_database_elsewhere(tmp_path: Path) -> None:
+    for name in ("Makefile", "install.sh"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    places = {"own": tmp_path / "own", "others": tmp_path / "others"}
+    for name, place in places.items():
+        folder = tmp_path / "runs" / name / "home" / "postgres"
+        folder.mkdir(parents=True)
+        place.mkdir()
+        (folder / "location").write_text(f"{place}\n")
+        (place / "origin").write_text(f"{folder if name == 'own' else tmp_path}\n")
+    for _ in range(2):
+        subprocess.run(["make", "clean"], cwd=tmp_path, check=True)
+        assert not (tmp_path / "runs").exists()
+        assert not places["own"].exists()
+        assert places["others"].exists()
+
+
 def write_program(file: Path, text: str) -> None:
     file.write_text(f"#!/bin/sh\n{text}\n")
     file.chmod(0o755)

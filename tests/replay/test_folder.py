@@ -73,6 +73,17 @@ def test_a_server_that_a_killed_demo_left_is_ended_first() -> None:
         shutil.rmtree(folder)
 
 
+def test_a_database_that_lies_elsewhere_goes_with_the_home(tmp_path: Path) -> None:
+    """Root's does, below a folder that is closed to others."""
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "data").mkdir(parents=True)
+    with hold_folder(tmp_path / "demo") as home:
+        (home / "postgres").mkdir()
+        (home / "postgres" / "location").write_text(f"{elsewhere}\n")
+    with hold_folder(tmp_path / "demo"):
+        assert not elsewhere.exists()
+
+
 def test_an_empty_home_may_be_taken(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     with hold_folder(tmp_path) as home:

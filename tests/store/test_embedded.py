@@ -15,7 +15,7 @@ import pytest
 from tests.folders import make_folder
 from tests.processes import is_alive
 
-from liveweights.store import binaries
+from liveweights.store import binaries, place
 from liveweights.store.account import Account, AccountError
 from liveweights.store.embedded import LOG_LIMIT, EmbeddedPostgres, ServerError
 from liveweights.store.place import PlaceError
@@ -382,6 +382,26 @@ def test_a_folder_that_the_server_cannot_reach(make: Make, folder: Path) -> None
     shutil.rmtree(root)
     with pytest.raises(PlaceError, match=f"{root}, which is gone"):
         again.start()
+
+
+@as_root
+def test_who_removes_a_folder_is_told_what_of_it_is_elsewhere(
+    make: Make, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    closed = folder / "closed"
+    closed.mkdir(mode=0o700)
+    shared = folder / "shared"
+    shared.mkdir(mode=0o755)
+    roots: list[Path] = []
+    for name in ("postgres", "another", "postgres"):
+        shutil.rmtree(closed / name, ignore_errors=True)
+        (closed / name).mkdir()
+        roots.append(place.settle(closed / name, shared, "nobody").root)
+    (told,) = (record.getMessage() for record in caplog.records)
+    assert f"{closed / 'postgres'} held is still in {roots[0]}: remove" in told
+    assert all(root.is_dir() for root in roots)
+    EmbeddedPostgres(closed / "postgres").destroy()
+    assert [root.exists() for root in roots] == [True, True, False]
 
 
 @as_root

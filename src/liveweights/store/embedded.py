@@ -25,7 +25,8 @@ from liveweights.store.access import Access
 from liveweights.store.strays import remove_strays
 
 DATABASE = "liveweights"
-SHARED = Path("/var/lib/liveweights")
+SHARED = Path("/var/lib/liveweights-postgres")
+"""Not the home of the system service's user (docs/deploy.md), which is closed to others."""
 LOG_LIMIT = 16 * 2**20
 DYING = 5.0
 """Seconds for which a process that was killed may still be found."""
