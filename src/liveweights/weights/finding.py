@@ -10,7 +10,7 @@ import sys
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from liveweights.child import run_child
 from liveweights.machine import end_with_parent
@@ -30,8 +30,8 @@ class _Failure:
     @classmethod
     def of(cls, error: Exception) -> _Failure:
         error.add_note("".join(traceback.format_exception(error)))
-        kind, arguments, *state = error.__reduce__()[:3]
-        return cls(kind, arguments, state[0] if state else {})  # type: ignore[arg-type]
+        kind, arguments, *state = cast(tuple[Any, ...], error.__reduce__())
+        return cls(kind, arguments, state[0] if state else {})
 
     def error(self) -> Exception:
         made = self.kind.__new__(self.kind, *self.arguments)
