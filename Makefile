@@ -22,6 +22,10 @@ OPENVINO ?= openvino-genai==2026.4.1.0
 help: ## list the targets
 	@grep -hE '^[.a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
 
+ifeq ($(shell sh install.sh --is-dead $(VENV) 2>&1 && echo dead),dead)
+.PHONY: $(RUN)
+endif
+
 $(RUN): pyproject.toml install.sh locks/torch.txt locks/run.txt
 	@PYTHON="$(PYTHON)" UV="$(UV)" sh install.sh $(VENV)
 	@touch $@
@@ -138,5 +142,8 @@ lock: ## write the lock files again: the newest versions that pyproject.toml adm
 		{ $(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv==0.13.9; }
 	@PATH="$$PATH:$(CURDIR)/.venv-lock/bin" UV="$(UV)" sh lock.sh
 
-clean: ## remove the environment and the runs
+# A database of root's may be outside its home, and says whose it is.
+clean: ## remove the environment and the runs, with their databases
+	@[ ! -d runs ] || find runs -path '*/postgres/location' -exec sh -c 'place=$$(cat "$$1"); \
+		origin=$$(cat "$$place/origin") && [ "$$origin" -ef "$${1%/*}" ] && rm -rf "$$place"' sh {} \;
 	rm -rf $(VENV) runs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -19,6 +20,7 @@ from liveweights.app.bases import at_bases
 from liveweights.app.running import read_running, url_of
 from liveweights.config import Config, load_config, read_tables
 from liveweights.cycle.bases import Standing, read_bases
+from liveweights.holder import is_held
 from liveweights.meter.price_rows import CurrencyError
 from liveweights.model_table import ConfigError, ModelSettings, read_table
 from liveweights.release.alias import AliasError, name_branch
@@ -155,7 +157,8 @@ def refuse_closed(error: PermissionError) -> typer.Exit:
 
 @asynccontextmanager
 async def open_server(config: Config, home: Path) -> AsyncGenerator[str]:
-    """The connection string of the service's database, which is started if it is not running."""
+    """The connection string of the service's database, which is started if it is not running, and
+    ended then unless the service has come meanwhile."""
     dsn = config.database_url()
     if dsn is None and not (home / "postgres").exists():
         raise refuse(f"there is no service in {home}; start one with `liveweights up --home ...`")
@@ -179,7 +182,7 @@ async def open_server(config: Config, home: Path) -> AsyncGenerator[str]:
         ) from error
     finally:
         if server and server.owned:
-            await asyncio.to_thread(server.stop)
+            await asyncio.to_thread(server.stop, unless=partial(is_held, home))
 
 
 @asynccontextmanager
