@@ -11,9 +11,10 @@ import aiohttp
 
 from liveweights.cycle import ledger
 from liveweights.gate.findings import Finding, judge
+from liveweights.gate.suites import heldback
 from liveweights.gate.suites.battery import Asking, Progress, run_battery
+from liveweights.gate.suites.suite import Case
 from liveweights.model_table import ModelSettings
-from liveweights.record.example import Example
 from liveweights.record.window import read
 from liveweights.release import aliases, deployments
 from liveweights.store.database import Connection
@@ -49,7 +50,7 @@ async def compare(
         session = await stack.enter_async_context(aiohttp.ClientSession(headers=headers))
         names = (candidate, incumbent)
         absent = [name for name in names if name and not await _answers(session, url, name)]
-        examples: Sequence[Example] = ()
+        held_back: Sequence[Case] = ()
         if not incumbent or absent or "held-back" in model.gate.suites:
             conn = await stack.enter_async_context(open_database())
             incumbent = incumbent or (await aliases.read(conn, model.alias)).live
@@ -57,14 +58,14 @@ async def compare(
                 await stack.enter_async_context(hold(conn, name))
                 await _wait(session, url, name, load_seconds)
             if "held-back" in model.gate.suites:
-                examples = await read_held_back(conn, model.alias)
+                held_back = await read_held_back(conn, model)
         asking = Asking(
             url=url,
             candidate=candidate,
             incumbent=incumbent,
             key=key,
             folder=folder,
-            examples=examples,
+            held_back=held_back,
             progress=progress,
         )
         measured = await run_battery(asking, model.gate)
@@ -103,9 +104,9 @@ async def _wait(session: aiohttp.ClientSession, url: str, name: str, seconds: fl
         raise LookupError(f"{name} was not loaded within {seconds:g} s") from error
 
 
-async def read_held_back(conn: Connection, alias: str) -> list[Example]:
-    """The rows that the last cycle of ``alias`` held back. Raises LookupError."""
-    cycle = await ledger.last_held_back(conn, alias)
+async def read_held_back(conn: Connection, model: ModelSettings) -> list[Case]:
+    """Cases of the rows that the last cycle of ``model`` held back. Raises LookupError."""
+    cycle = await ledger.last_held_back(conn, model.alias)
     if cycle is None:
-        raise LookupError(f"no cycle of {alias!r} has held rows back yet")
-    return await read(conn, cycle, "held_back")
+        raise LookupError(f"no cycle of {model.alias!r} has held rows back yet")
+    return heldback.read_cases(await read(conn, cycle, "held_back"), model.rewards)

@@ -28,6 +28,7 @@ from liveweights.gate.drafting import Drafting
 from liveweights.gate.evidence import Selections
 from liveweights.gate.judging import Judging
 from liveweights.gate.scoring import Case, values_of
+from liveweights.gate.suites import heldback
 from liveweights.gate.verdict import Verdict
 from liveweights.learn.job import WEIGHTS
 from liveweights.record.generation import Generation
@@ -197,7 +198,8 @@ class Gating:
         rows = read_result(folder).held_back if switch is None else []
         cases = await self._read_cases(cycle)
         async with self._kept_loaded(cycle.candidate):
-            verdict = await judging.judge(rows, examples, cases, selections)
+            suite = heldback.read_cases(examples, settings.rewards)
+            verdict = await judging.judge(rows, suite, cases, selections)
         built = msgspec.to_builtins(verdict)
         if not self._passes(cycle, verdict):
             help_ = "; ".join(advise(verdict.causes, settings.gate))

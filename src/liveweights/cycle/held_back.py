@@ -45,11 +45,11 @@ async def read_cases(
         await read_earlier(conn, cycle, learn),
         learn.known_votes,
     )
-    cases = list_cases(examples, learn.held_back_share, voters)[:wanted]
+    cases = list_cases(examples, learn.held_back_share, settings.rewards, voters)[:wanted]
     if (left := gate.cases - len(cases)) > 0:
         others = await read_unjudged(conn, cycle.alias, cycle.id, LOOKED_AT * left)
         others = await translate(conn, others[::-1], base, settings.template)
-        cases += list_cases(others, learn.held_back_share)[:left]
+        cases += list_cases(others, learn.held_back_share, settings.rewards)[:left]
     return in_sessions(cases)
 
 
@@ -68,7 +68,7 @@ async def _read_judged(
         order = {id: rank for rank, (_, id) in enumerate(held_back[place : place + PAGE])}
         page.sort(key=lambda example: order[example.generation.id])
         examples += await translate(conn, page, base, settings.template)
-        cases = list_cases(examples, settings.learn.held_back_share)
+        cases = list_cases(examples, settings.learn.held_back_share, settings.rewards)
         learns = silence and may_say_nothing([case for case, _ in cases], settings.learn)
         wanted = count_wanted(cases, settings.gate, silence=learns)
         if len(cases) >= wanted:

@@ -10,7 +10,8 @@ from liveweights.gate.forgone import LEAST_RIGHT
 from liveweights.gate.scoring import Case
 from liveweights.gate.settings import GateSettings
 from liveweights.learn.passages import prompt_text
-from liveweights.learn.truth import truth
+from liveweights.learn.rewards import RewardMap
+from liveweights.learn.truth import read_wish
 from liveweights.learn.voters import NOBODY, Voter
 from liveweights.record.example import Example, find_episodes
 from liveweights.record.generation import Generation
@@ -26,16 +27,18 @@ Poisson number with that mean, in 99 of 100."""
 def make_cases(
     examples: Sequence[Example],
     held_back_share: float,
+    rewards: RewardMap,
     voters: Mapping[str, Voter] = MappingProxyType({}),
 ) -> list[tuple[Case, Generation]]:
     """Cases of ``examples``, as `list_cases` does; sessions in one piece, since their prompts
     continue each other and engines keep the last."""
-    return in_sessions(list_cases(examples, held_back_share, voters))
+    return in_sessions(list_cases(examples, held_back_share, rewards, voters))
 
 
 def list_cases(
     examples: Sequence[Example],
     held_back_share: float,
+    rewards: RewardMap,
     voters: Mapping[str, Voter] = MappingProxyType({}),
 ) -> list[tuple[Case, Generation]]:
     """Of the completions among ``examples`` those whose side of the split is still held back, in
@@ -45,7 +48,7 @@ def list_cases(
         step.generation.id for episode in find_episodes(examples) for step in episode.steps[1:]
     }
     return [
-        (_make_case(example, voters), example.generation)
+        (_make_case(example, rewards, voters), example.generation)
         for example in examples
         if example.generation.endpoint == "completion"
         and (example.generation.prompt_ids or prompt_text(example.generation))
@@ -80,17 +83,15 @@ def count_wanted(
     return max(least, settings.silence_cases)
 
 
-def _make_case(example: Example, voters: Mapping[str, Voter]) -> Case:
+def _make_case(example: Example, rewards: RewardMap, voters: Mapping[str, Voter]) -> Case:
     g = example.generation
-    signals = {f.signal for f in example.feedback}
-    refused = "rejected" in signals
-    wish = truth(g.output, example.feedback)
+    wish = read_wish(g, example.feedback, rewards)
     return Case(
         g.id,
         g.cluster,
-        wish,
-        rejected=g.output if refused and g.output else None,
-        taken=True if "accepted" in signals else False if refused or wish is not None else None,
+        wish.truth,
+        rejected=g.output if wish.taken is False and g.output else None,
+        taken=wish.taken,
         may_be_silent=g.selection is not None,
         voter=voters.get(g.id, NOBODY),
     )

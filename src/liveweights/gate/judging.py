@@ -15,11 +15,11 @@ from liveweights.gate.findings import Measured, judge
 from liveweights.gate.monitors import Monitors, watch
 from liveweights.gate.scoring import Case, Values
 from liveweights.gate.settings import GateSettings
+from liveweights.gate.suites import suite
 from liveweights.gate.suites.battery import Asking, list_episodes, run_battery, run_episodes
 from liveweights.gate.verdict import Evidence, Verdict, decide
 from liveweights.learn.job import HeldBack
 from liveweights.learn.settings import LearnSettings
-from liveweights.record.example import Example
 from liveweights.record.generation import Generation
 
 
@@ -38,12 +38,12 @@ class Judging:
     async def judge(
         self,
         rows: Sequence[HeldBack],
-        examples: Sequence[Example],
+        held_back: Sequence[suite.Case],
         cases: Sequence[tuple[Case, Generation]],
         selections: Selections,
     ) -> Verdict:
         """The verdict, from the learner's scores of held-back ``rows``, what both answer to
-        ``cases``, and suites, one of which may be made of ``examples``.
+        ``cases``, and suites; ``held_back`` are the cases of the one of that name.
 
         Raises what `questions.ask` raises, and SuiteError.
         """
@@ -67,9 +67,9 @@ class Judging:
             selections=selections,
             drawn=await self._draw(rows, cases),
         )
-        return await self._ask_suites(evidence, examples)
+        return await self._ask_suites(evidence, held_back)
 
-    async def _ask_suites(self, evidence: Evidence, examples: Sequence[Example]) -> Verdict:
+    async def _ask_suites(self, evidence: Evidence, held_back: Sequence[suite.Case]) -> Verdict:
         """The verdict with what suites say, each asked where nothing speaks against the candidate
         before: those of whole episodes first, which may be the improvement that is missing, then
         the others where all else passes."""
@@ -84,7 +84,7 @@ class Judging:
             incumbent=drafting.incumbent,
             key=drafting.key,
             folder=self.folder / "gate",
-            examples=examples,
+            held_back=held_back,
         )
         episodes: tuple[Measured, ...] = ()
         if with_episodes:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from liveweights.gate.suites.questions import Questions
 from liveweights.gate.suites.suite import Card, Case
-from liveweights.learn.truth import truth
+from liveweights.learn.rewards import RewardMap
+from liveweights.learn.truth import read_wish
 from liveweights.record.example import Example
 
 CARD = Card(
@@ -24,12 +25,12 @@ MARGIN = 8
 """Tokens more than were allowed at least, so that a wrong longer answer is seen to be wrong."""
 
 
-def read_cases(examples: Sequence[Example]) -> list[Case]:
+def read_cases(examples: Sequence[Example], rewards: RewardMap) -> list[Case]:
     """A case per completion whose right answer is known; a session's depend on one another."""
     cases: list[Case] = []
     for example in examples:
         generation = example.generation
-        target = truth(generation.output, example.feedback)
+        target = read_wish(generation, example.feedback, rewards).truth
         if target is None or generation.endpoint != "completion" or not generation.prompt_ids:
             continue
         one_line = "\n" not in target.rstrip() and "\n" not in generation.healed
@@ -52,5 +53,6 @@ async def taken(answer: str, case: Case) -> tuple[float, str]:
     return float(given != "" and given == case.target["truth"].rstrip()), ""
 
 
-def open_heldback(examples: Sequence[Example]) -> Questions:
-    return Questions(CARD, read_cases(examples), taken)
+def open_heldback(cases: Sequence[Case]) -> Questions:
+    """With cases that `read_cases` made."""
+    return Questions(CARD, cases, taken)
