@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 
 from liveweights.cycle import ledger
+from liveweights.cycle.held_back import read_suite
 from liveweights.gate.findings import Finding, judge
-from liveweights.gate.suites import heldback
 from liveweights.gate.suites.battery import Asking, Progress, run_battery
 from liveweights.gate.suites.suite import Case
 from liveweights.model_table import ModelSettings
-from liveweights.record.window import read
 from liveweights.release import aliases, deployments
+from liveweights.release.alias import UnknownAlias
 from liveweights.store.database import Connection
 from liveweights.weights.registry import get
 
@@ -58,7 +58,8 @@ async def compare(
                 await stack.enter_async_context(hold(conn, name))
                 await _wait(session, url, name, load_seconds)
             if "held-back" in model.gate.suites:
-                held_back = await read_held_back(conn, model)
+                asked = [await _find(conn, name) for name in (candidate, incumbent)]
+                held_back = await read_held_back(conn, model, asked)
         asking = Asking(
             url=url,
             candidate=candidate,
@@ -104,9 +105,27 @@ async def _wait(session: aiohttp.ClientSession, url: str, name: str, seconds: fl
         raise LookupError(f"{name} was not loaded within {seconds:g} s") from error
 
 
-async def read_held_back(conn: Connection, model: ModelSettings) -> list[Case]:
-    """Cases of the rows that the last cycle of ``model`` held back. Raises LookupError."""
+async def _find(conn: Connection, name: str) -> str:
+    """The checkpoint that answers under a name: an alias's, or the one of that id."""
+    try:
+        return (await aliases.read(conn, name)).live
+    except UnknownAlias:
+        return name
+
+
+async def read_held_back(
+    conn: Connection, model: ModelSettings, asked: Collection[str]
+) -> list[Case]:
+    """Cases of the rows that the last cycle of ``model`` held back, which the checkpoints that are
+    ``asked`` can all answer. Raises LookupError."""
     cycle = await ledger.last_held_back(conn, model.alias)
     if cycle is None:
         raise LookupError(f"no cycle of {model.alias!r} has held rows back yet")
-    return heldback.read_cases(await read(conn, cycle, "held_back"), model.rewards)
+    return await read_suite(
+        conn,
+        cycle,
+        asked,
+        share=model.learn.held_back_share,
+        rewards=model.rewards,
+        template=model.template,
+    )

@@ -82,7 +82,9 @@ async def score(plan: Plan, open_database: Open) -> Outcome:
         for name in plan.suites:
             held_back: Sequence[Case] = ()
             if name == "held-back" and plan.learner is not None:
-                held_back = await read_held_back(conn, plan.learner)
+                held_back = await read_held_back(
+                    conn, plan.learner, [one.asked for one in entrants]
+                )
             async with open_suite(name, held_back) as suite, _bar(suite.card.name) as progress:
                 asked.append(suite.card.name)
                 async with conn.transaction():

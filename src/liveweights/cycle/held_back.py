@@ -7,20 +7,35 @@ earlier ones, so they favour it if anything.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
+from liveweights.catalog.template import TemplateSettings
 from liveweights.cycle.bases import read_switch
 from liveweights.cycle.ledger import Cycle
 from liveweights.cycle.settings import WorkerSettings
 from liveweights.cycle.translation import translate
 from liveweights.gate.calibration import may_say_nothing
-from liveweights.gate.cases import CYCLES, count_wanted, in_sessions, list_cases
+from liveweights.gate.cases import (
+    CYCLES,
+    count_wanted,
+    in_sessions,
+    is_held_back,
+    list_cases,
+)
 from liveweights.gate.scoring import Case
+from liveweights.gate.suites import heldback, suite
+from liveweights.learn.rewards import RewardMap
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.voters import find_voters, user_of
 from liveweights.record.example import Example, find_episodes
 from liveweights.record.generation import Generation
-from liveweights.record.window import count_earlier, list_held_back, read_listed, read_unjudged
+from liveweights.record.window import (
+    count_earlier,
+    list_held_back,
+    read,
+    read_listed,
+    read_unjudged,
+)
 from liveweights.release.ancestry import root_of
 from liveweights.store.database import Connection
 
@@ -74,6 +89,26 @@ async def _read_judged(
         if len(cases) >= wanted:
             break
     return examples, wanted
+
+
+async def read_suite(
+    conn: Connection,
+    cycle: int,
+    checkpoints: Collection[str],
+    *,
+    share: float,
+    rewards: RewardMap,
+    template: TemplateSettings,
+) -> list[suite.Case]:
+    """Cases of the suite "held-back" that can be put to all of ``checkpoints``: of what the cycle
+    held back, and would be at ``share`` of the sessions. What another base answered than the one
+    that all build on is asked in words; everything, where they share none."""
+    examples = await read(conn, cycle, "held_back")
+    examples = [one for one in examples if is_held_back(one.generation, share)]
+    roots = {await root_of(conn, one) for one in checkpoints}
+    shared = roots.pop() if len(roots) == 1 else None
+    told = await translate(conn, examples, shared or "", template)
+    return heldback.read_cases(told, rewards)
 
 
 def has_episodes(cycle: Cycle, held_back: Sequence[Example]) -> bool:

@@ -54,7 +54,7 @@ def list_cases(
         and (example.generation.prompt_ids or prompt_text(example.generation))
         and (example.generation.output_ids or example.generation.output)
         and example.generation.id not in later
-        and _is_held_back(example.generation, held_back_share)
+        and is_held_back(example.generation, held_back_share)
     ]
 
 
@@ -97,6 +97,8 @@ def _make_case(example: Example, rewards: RewardMap, voters: Mapping[str, Voter]
     )
 
 
-def _is_held_back(generation: Generation, share: float) -> bool:
+def is_held_back(generation: Generation, share: float) -> bool:
+    """Whether an answer would be held back today: what was is learnt from since, where the share is
+    less than it was."""
     key = split_key(generation.tenant, generation.session, generation.user, generation.id)
     return split_of(key, share) == "held_back"

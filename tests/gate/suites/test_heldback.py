@@ -30,6 +30,9 @@ def test_known_completions_become_cases_that_a_session_groups() -> None:
         example("c", {"signal": "rejected"}),
         example("d", {"signal": "accepted"}, endpoint="chat"),
         example("e", {"signal": "accepted"}, {"signal": "edited", "text": ""}),
+        example(
+            "f", {"signal": "accepted"}, prompt_ids=[], prompt='{"prompt": "a", "suffix": "b"}'
+        ),
     )
     first, second = suite.cases()
     assert (first.id, first.group, first.stop, first.max_tokens) == ("a", "default/s", ["\n"], 16)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from liveweights.gate.suites.questions import Questions
 from liveweights.gate.suites.suite import Card, Case
+from liveweights.learn.passages import prompt_text
 from liveweights.learn.rewards import RewardMap
 from liveweights.learn.truth import read_wish
 from liveweights.record.example import Example
@@ -26,18 +27,20 @@ MARGIN = 8
 
 
 def read_cases(examples: Sequence[Example], rewards: RewardMap) -> list[Case]:
-    """A case per completion whose right answer is known; a session's depend on one another."""
+    """A case per completion whose right answer is known, asked as the token ids that were served,
+    or in words where these are not known; a session's depend on one another."""
     cases: list[Case] = []
     for example in examples:
         generation = example.generation
         target = read_wish(generation, example.feedback, rewards).truth
-        if target is None or generation.endpoint != "completion" or not generation.prompt_ids:
+        prompt = generation.prompt_ids or prompt_text(generation)
+        if target is None or generation.endpoint != "completion" or not prompt:
             continue
         one_line = "\n" not in target.rstrip() and "\n" not in generation.healed
         cases.append(
             Case(
                 id=generation.id,
-                prompt=generation.prompt_ids,
+                prompt=prompt,
                 target={"truth": target, "healed": generation.healed},
                 group=generation.cluster,
                 stop=["\n"] if one_line else [],
