@@ -63,8 +63,9 @@ async def make_job(conn: Connection, cycle: Cycle, settings: WorkerSettings, sta
     return Job(
         base=str(whole.folder),
         parent=str(origin.folder) if origin.kind == "adapter" else None,
-        # Whose answers are those of the weights that it starts from.
-        incumbent=cycle.incumbent if own else origin.id,
+        # Whose answers are those of the weights that it starts from: of a cycle that is computed
+        # anew from others, not those that it had.
+        incumbent=origin.id,
         rival=None if own else await _find_weights(conn, cycle.incumbent, settings.cache),
         train=[as_lesson(one, settings.model) for one in claimed],
         held_back=spread(held_back, settings.learn.max_scored),
