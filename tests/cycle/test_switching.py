@@ -217,7 +217,7 @@ def test_what_the_former_base_answered_judges_in_words(
                 ((BASE, NEW), "word-1"),
                 ((BASE, "unknown@000000000000"), "word-1"),
             ):
-                cases = await read_suite(conn, cycle.id, asked, **SUITE, share=0.5)
+                cases = await read_suite(conn, "code", cycle.id, asked, **SUITE, share=0.5)
                 assert cases
                 assert all(case.prompt == prompt for case in cases)
 

@@ -18,7 +18,7 @@ from liveweights.cycle.trial import Trial, note_trial, read_trial
 from liveweights.learn.job import RESULT, HeldBack, Job, Report, Result, read_job
 from liveweights.learn.settings import LearnSettings
 from liveweights.record.split import split_key, split_of
-from liveweights.record.window import read
+from liveweights.record.window import leave_out, read
 from liveweights.release.alias import AliasError
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.registry import Registry, register
@@ -127,7 +127,7 @@ def test_what_may_be_learnt_from_today_judges_no_more(
         await product.worker().turn()
         async with product.pool.connection() as conn:
             claimed = await read(conn, cycle.id, "held_back")
-            cases = await read_suite(conn, cycle.id, (BASE,), **SUITE, share=0.2)
+            cases = await read_suite(conn, "code", cycle.id, (BASE,), **SUITE, share=0.2)
         left = {
             one.generation.id
             for one in claimed
@@ -137,6 +137,27 @@ def test_what_may_be_learnt_from_today_judges_no_more(
         assert {one.generation.id for one in job.held_back} == left
         assert 0 < len(left) < len(claimed)
         assert {case.id for case in cases} < left
+
+    on_product(database_dsn, tmp_path, test, CONFIG)
+
+
+def test_what_was_left_out_is_no_case_of_the_suite(database_dsn: str, tmp_path: Path) -> None:
+    async def test(product: Product) -> None:
+        await product.use(30)
+        cycle = await product.worker().turn(now=True)
+        assert cycle is not None
+
+        async def read_cases() -> set[str]:
+            async with product.pool.connection() as conn:
+                cases = await read_suite(conn, "code", cycle.id, (BASE,), **SUITE, share=0.5)
+            return {case.id for case in cases}
+
+        before = await read_cases()
+        out = sorted(before)[::2]
+        async with product.pool.connection() as conn:
+            await leave_out(conn, cycle.id, out)
+        assert await read_cases() == before - {*out}
+        assert out
 
     on_product(database_dsn, tmp_path, test, CONFIG)
 

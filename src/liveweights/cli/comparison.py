@@ -123,6 +123,7 @@ async def read_held_back(
         raise LookupError(f"no cycle of {model.alias!r} has held rows back yet")
     return await read_suite(
         conn,
+        model.alias,
         cycle,
         asked,
         share=model.learn.held_back_share,

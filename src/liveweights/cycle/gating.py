@@ -174,6 +174,7 @@ class Gating:
             return []
         return await read_suite(
             conn,
+            cycle.alias,
             cycle.id,
             (candidate, cycle.incumbent),
             share=settings.learn.held_back_share,

@@ -32,7 +32,7 @@ from liveweights.record.generation import Generation
 from liveweights.record.window import (
     count_earlier,
     list_held_back,
-    read,
+    read_held_back,
     read_listed,
     read_unjudged,
 )
@@ -93,6 +93,7 @@ async def _read_judged(
 
 async def read_suite(
     conn: Connection,
+    alias: str,
     cycle: int,
     checkpoints: Collection[str],
     *,
@@ -101,9 +102,10 @@ async def read_suite(
     template: TemplateSettings,
 ) -> list[suite.Case]:
     """Cases of the suite "held-back" that can be put to all of ``checkpoints``: of what the cycle
-    held back, and would be at ``share`` of the sessions. What another base answered than the one
-    that all build on is asked in words; everything, where they share none."""
-    examples = await read(conn, cycle, "held_back")
+    of the alias held back, did not leave out, and would hold back at ``share`` of the sessions.
+    What another base answered than the one that all build on is asked in words; everything, where
+    they share none."""
+    examples = await read_held_back(conn, alias, cycle, cycles=1)
     examples = [one for one in examples if is_held_back(one.generation, share)]
     roots = {await root_of(conn, one) for one in checkpoints}
     shared = roots.pop() if len(roots) == 1 else None

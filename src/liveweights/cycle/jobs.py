@@ -14,7 +14,7 @@ from liveweights.cycle.settings import WorkerSettings
 from liveweights.cycle.translation import translate
 from liveweights.cycle.trial import recomputes
 from liveweights.learn.baseline import Baseline
-from liveweights.learn.job import Job, Weights, spread
+from liveweights.learn.job import Job, Weights
 from liveweights.learn.settings import LearnSettings
 from liveweights.record.followups import read_follow_ups
 from liveweights.record.window import read
@@ -68,7 +68,7 @@ async def make_job(conn: Connection, cycle: Cycle, settings: WorkerSettings, sta
         incumbent=origin.id,
         rival=None if own else await _find_weights(conn, cycle.incumbent, settings.cache),
         train=[as_lesson(one, settings.model) for one in claimed],
-        held_back=spread(held_back, settings.learn.max_scored),
+        held_back=held_back,
         follow_ups=await read_follow_ups(conn, cycle.id, start.until),
         # A cycle that was computed anew knows as much of its users as the one before it.
         earlier=await read_earlier(

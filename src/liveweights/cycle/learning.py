@@ -87,6 +87,7 @@ class Learning:
         result = read_result(folder)
         report = msgspec.to_builtins(result.report)
         async with self.shop.pool.connection() as conn:
+            await leave_out(conn, cycle.id, result.left_out)
             attempt = await read_attempt(conn, self.settings, cycle.id)
         if attempt.why:
             report["attempt"] = {"step": attempt.step, "seed": attempt.seed, "why": attempt.why}
@@ -99,7 +100,6 @@ class Learning:
             return await self.shop.end(cycle, "rejected", result.broken, learning=report)
         checkpoint = await self._store(cycle, result, base, parent=origin.id, licence=licence)
         async with self.shop.pool.connection() as conn:
-            await leave_out(conn, cycle.id, result.left_out)
             reason = await self.shop.register(conn, cycle, checkpoint)
             if reason is not None:
                 return await ledger.advance(
@@ -141,12 +141,13 @@ class Learning:
             remove_job(folder)  # of a worker that was killed
             result = read_result(folder)
             learning |= msgspec.to_builtins(result.report)
+            async with self.shop.pool.connection() as conn:
+                await leave_out(conn, cycle.id, result.left_out)
             if result.broken:
                 return await self.shop.end(cycle, "rejected", result.broken, learning=learning)
             if result.report.taught:
                 candidate = await self._store(cycle, result, base, parent=base.id, licence=licence)
                 async with self.shop.pool.connection() as conn:
-                    await leave_out(conn, cycle.id, result.left_out)
                     await register(conn, candidate)
                     await ledger.write_baseline(
                         conn, cycle.id, Baseline(result.baseline_weight, result.baseline_total)

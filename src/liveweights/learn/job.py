@@ -216,6 +216,8 @@ def read_job(file: Path) -> Job:
     return msgspec.json.decode(file.read_bytes(), type=Job)
 
 
-def spread(items: Sequence[T], most: int) -> list[T]:
-    """At most ``most`` of them, from the first to the last."""
-    return list(items[:: max(1, -(-len(items) // most))])
+def spread(items: Sequence[T], many: int) -> list[T]:
+    """So ``many`` of them, from the first on as far apart as they can be; all where there are no
+    more."""
+    count = len(items)
+    return [items[place * count // many] for place in range(many)] if count > many else list(items)
