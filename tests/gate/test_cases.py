@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tests.record.rows import make_feedback, make_generation
 
 from liveweights.gate.calibration import is_right
-from liveweights.gate.cases import EXPECTED_RIGHT, count_wanted, make_cases
+from liveweights.gate.cases import EXPECTED_RIGHT, count_wanted, list_chats, make_cases
 from liveweights.gate.settings import GateSettings
 from liveweights.learn.rewards import RewardMap
 from liveweights.record.example import Example
@@ -73,6 +73,16 @@ def test_what_was_taken_and_deleted_is_a_refused_answer() -> None:
 )
 def test_only_completions_that_are_known_are_asked_again(other: dict[str, object]) -> None:
     assert not make_cases([example(make_generation("a", **other), "x")], 0.9999, REWARDS)
+
+
+def test_chats_are_asked_again_for_how_they_are_answered_alone() -> None:
+    chat = make_generation("a", endpoint="chat")
+    unknown = make_generation("b", endpoint="chat", prompt_ids=[])
+    liked = make_feedback("f", "a", signal="thumbs", value=1.0)
+    others = [Example(chat, (liked,)), example(unknown), example(make_generation("c"), "x")]
+    ((case, generation),) = list_chats(others, 0.9999)
+    assert (generation.id, case.truth, case.taken) == ("a", None, None)
+    assert list_chats(others, 1e-9) == []
 
 
 def test_what_is_known_as_text_is_asked_again() -> None:

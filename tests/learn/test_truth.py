@@ -47,9 +47,13 @@ def test_a_correction_says_more_than_an_accept_and_the_last_one_counts() -> None
         ((ACCEPTED, {"signal": "thumbs", "value": -1.0}), False),
         ((ACCEPTED, {"signal": "reward", "value": -1.0}), False),
         ((REJECTED, {"signal": "thumbs", "value": 1.0}), None),
-        # Of what is no click nobody knows which text they wanted.
+        (({"signal": "thumbs", "value": 1.0},), True),
+        (({"signal": "thumbs", "value": -1.0},), False),
+        (({"signal": "reward", "value": 0.1},), None),
+        # What a task came to, what is left of it and what they said does not tell which text.
+        (({"signal": "reward", "value": 1.0, "episode": "e"},), None),
         ((GONE,), None),
-        (({"signal": "thumbs", "value": 1.0},), None),
+        (({"signal": "comment", "text": "No, that is wrong."},), None),
     ],
 )
 def test_what_was_taken_and_thrown_away_was_not_wanted(

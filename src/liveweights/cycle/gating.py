@@ -14,7 +14,7 @@ import msgspec
 from liveweights import __version__
 from liveweights.cycle import ledger, live
 from liveweights.cycle.bases import read_switch
-from liveweights.cycle.held_back import has_episodes, read_cases, read_suite
+from liveweights.cycle.held_back import has_episodes, read_cases, read_chats, read_suite
 from liveweights.cycle.ledger import Cycle
 from liveweights.cycle.progress import tell_asked
 from liveweights.cycle.settings import WorkerSettings
@@ -197,6 +197,7 @@ class Gating:
         async with self.shop.pool.connection() as conn:
             examples = await read(conn, cycle.id, "held_back")
             held_back = await self._read_suite(conn, cycle, cycle.candidate)
+            chats = await read_chats(conn, cycle, settings)
         judging = Judging(
             drafting=self._drafting(cycle),
             settings=settings.gate,
@@ -214,7 +215,9 @@ class Gating:
         rows = read_result(folder).held_back if switch is None else []
         cases = await self._read_cases(cycle)
         async with self._kept_loaded(cycle.candidate):
-            verdict = await judging.judge(rows, held_back, cases, selections)
+            verdict = await judging.judge(
+                rows, cases, chats=chats, held_back=held_back, selections=selections
+            )
         built = msgspec.to_builtins(verdict)
         if not self._passes(cycle, verdict):
             help_ = "; ".join(advise(verdict.causes, settings.gate))

@@ -8,6 +8,7 @@ earlier ones, so they favour it if anything.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import date
 
 from liveweights.catalog.template import TemplateSettings
 from liveweights.cycle.bases import read_switch
@@ -21,6 +22,7 @@ from liveweights.gate.cases import (
     in_sessions,
     is_held_back,
     list_cases,
+    list_chats,
 )
 from liveweights.gate.scoring import Case
 from liveweights.gate.suites import heldback, suite
@@ -41,6 +43,8 @@ from liveweights.store.database import Connection
 
 LOOKED_AT = 8
 """So many unjudged completions are looked at for each that is wanted."""
+CHATS = 2
+"""So many times ``gate.min_answers`` chats are asked."""
 PAGE = 400
 """Held-back rows that are read at a time."""
 
@@ -79,16 +83,48 @@ async def _read_judged(
     examples: list[Example] = []
     wanted = settings.gate.cases
     for place in range(0, len(held_back), PAGE):
-        page = await read_listed(conn, cycle.id, held_back[place : place + PAGE])
-        order = {id: rank for rank, (_, id) in enumerate(held_back[place : place + PAGE])}
-        page.sort(key=lambda example: order[example.generation.id])
-        examples += await translate(conn, page, base, settings.template)
+        listed = held_back[place : place + PAGE]
+        examples += await _read_page(conn, cycle, listed, base, template=settings.template)
         cases = list_cases(examples, settings.learn.held_back_share, settings.rewards)
         learns = silence and may_say_nothing([case for case, _ in cases], settings.learn)
         wanted = count_wanted(cases, settings.gate, silence=learns)
         if len(cases) >= wanted:
             break
     return examples, wanted
+
+
+async def read_chats(
+    conn: Connection, cycle: Cycle, settings: WorkerSettings
+) -> list[tuple[Case, Generation]]:
+    """Of the last cycles first, chats that both are asked again for how they answer, where that is
+    known in tokens of the candidate's base."""
+    wanted = min(settings.gate.cases, CHATS * settings.gate.min_answers)
+    held_back = await list_held_back(conn, cycle.alias, cycle.id, cycles=CYCLES, endpoint="chat")
+    base = await _read_base(conn, cycle)
+    chats: list[tuple[Case, Generation]] = []
+    examples: list[Example] = []
+    for place in range(0, len(held_back), PAGE):
+        listed = held_back[place : place + PAGE]
+        examples += await _read_page(conn, cycle, listed, base, template=settings.template)
+        chats = list_chats(examples, settings.learn.held_back_share)
+        if len(chats) >= wanted:
+            break
+    return in_sessions(chats[:wanted])
+
+
+async def _read_page(
+    conn: Connection,
+    cycle: Cycle,
+    listed: Sequence[tuple[date, str]],
+    base: str,
+    *,
+    template: TemplateSettings,
+) -> list[Example]:
+    """In their order, and in words where another base answered."""
+    page = await read_listed(conn, cycle.id, listed)
+    order = {id: rank for rank, (_, id) in enumerate(listed)}
+    page.sort(key=lambda example: order[example.generation.id])
+    return await translate(conn, page, base, template)
 
 
 async def read_suite(

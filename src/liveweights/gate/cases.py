@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from liveweights.gate.calibration import is_right
@@ -44,18 +44,38 @@ def list_cases(
     """Of the completions among ``examples`` those whose side of the split is still held back, in
     their order. Of an episode the first step: what came after depends on what the model did
     before."""
+    return [
+        (_make_case(example, rewards, voters), example.generation)
+        for example in _list_judging(examples, held_back_share)
+        if example.generation.endpoint == "completion"
+        and (example.generation.prompt_ids or prompt_text(example.generation))
+    ]
+
+
+def list_chats(
+    examples: Sequence[Example], held_back_share: float
+) -> list[tuple[Case, Generation]]:
+    """Of the chat answers among ``examples`` those that are asked again to see how either answers,
+    by the same rule. What it earns nobody knows: no two say the same."""
+    return [
+        (Case(generation.id, generation.cluster, None), generation)
+        for generation in (e.generation for e in _list_judging(examples, held_back_share))
+        if generation.endpoint == "chat" and generation.prompt_ids
+    ]
+
+
+def _list_judging(examples: Sequence[Example], share: float) -> Iterator[Example]:
     later = {
         step.generation.id for episode in find_episodes(examples) for step in episode.steps[1:]
     }
-    return [
-        (_make_case(example, rewards, voters), example.generation)
-        for example in examples
-        if example.generation.endpoint == "completion"
-        and (example.generation.prompt_ids or prompt_text(example.generation))
-        and (example.generation.output_ids or example.generation.output)
-        and example.generation.id not in later
-        and is_held_back(example.generation, held_back_share)
-    ]
+    for example in examples:
+        generation = example.generation
+        if (
+            (generation.output_ids or generation.output)
+            and generation.id not in later
+            and is_held_back(generation, share)
+        ):
+            yield example
 
 
 def in_sessions(cases: Sequence[tuple[Case, Generation]]) -> list[tuple[Case, Generation]]:

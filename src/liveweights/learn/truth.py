@@ -9,6 +9,9 @@ from liveweights.learn.rewards import RewardMap, reward
 from liveweights.record.feedback import Feedback
 from liveweights.record.generation import Generation
 
+_TOLD = frozenset({"accepted", "rejected", "thumbs", "reward", "correction"})
+"""Signals that say whether an answer as such was wanted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:
@@ -35,11 +38,12 @@ def read_wish(generation: Generation, feedback: Sequence[Feedback], rewards: Rew
 def _read_taken(
     generation: Generation, feedback: Sequence[Feedback], rewards: RewardMap
 ) -> bool | None:
-    """By the last click, or a correction, as far as all that was said of the answer agrees: it was
-    taken if the reward is nearer to that of ``accepted`` than to that of silence, and refused if it
-    is no more than silence is worth. What is accepted and soon deleted was refused."""
+    """Where a click, thumb, number or correction is about this answer, by all that was said of it:
+    it was taken if the reward is nearer to that of ``accepted`` than to that of silence, and
+    refused if it is no more than silence is worth. What is accepted and soon deleted was refused.
+    """
     clicks = [f.signal for f in feedback if f.signal in ("accepted", "rejected")]
-    if not clicks and last_correction(feedback) is None:
+    if not any(f.signal in _TOLD and f.episode is None for f in feedback):
         return None
     worth = reward(generation.output, feedback, rewards, completed=generation.completed_at)
     if worth is None or (clicks[-1:] == ["rejected"] and worth.value > rewards.silence):
