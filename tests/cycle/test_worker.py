@@ -19,7 +19,8 @@ from liveweights.cycle.settings import CycleSettings
 from liveweights.cycle.trial import Trial, note_trial, read_trial
 from liveweights.cycle.updating import LearnerFailed
 from liveweights.holder import Held, Holder
-from liveweights.learn.job import Job, read_job
+from liveweights.learn.job import RESULT, Job, Report, Result, read_job
+from liveweights.learn.settings import LearnSettings
 from liveweights.model_table import ModelTable
 from liveweights.record.batch import prepare, store
 from liveweights.record.binary import encode
@@ -486,6 +487,47 @@ def test_a_cycle_that_fails_leaves_no_canary_to_users(
             await canaries.start_canary(conn, "code", GOOD, 0.1, reason="the next one may begin")
 
     on_product(database_dsn, tmp_path, test)
+
+
+@pytest.mark.parametrize(("taught", "outcome"), [(0, "no_signal"), (1, "rejected")])
+def test_votes_are_left_out_also_where_nothing_comes_of_the_cycle(
+    database_dsn: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    taught: int,
+    outcome: str,
+) -> None:
+    """What it held back judges later candidates all the same."""
+    out: list[str] = []
+
+    async def learn(folder: Path) -> None:
+        job = read_job(folder / "job.json")
+        out.extend(one.generation.id for one in job.held_back[::2])
+        result = Result(
+            report=Report(signals={}, rows=1, taught=taught),
+            held_back=[],
+            left_out=out,
+            broken="no finite log-probabilities",
+            baseline_weight={},
+            baseline_total={},
+        )
+        (folder / RESULT).write_bytes(msgspec.json.encode(result))
+
+    monkeypatch.setattr(learning, "run_learner", learn)
+    config = Config(learn=LearnSettings(held_back_share=0.5))
+
+    async def test(product: Product) -> None:
+        await product.use(10)
+        worker = product.worker()
+        await worker.turn(now=True)
+        ended = await worker.turn()
+        assert ended is not None
+        assert (ended.outcome, len(out) > 0) == (outcome, True)
+        async with product.pool.connection() as conn:
+            cursor = await conn.execute("select distinct generation from cycle_rows where left_out")
+            assert {id for (id,) in await cursor.fetchall()} == {*out}
+
+    on_product(database_dsn, tmp_path, test, config)
 
 
 @pytest.mark.usefixtures("same_weights")
