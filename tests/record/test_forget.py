@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
@@ -186,25 +186,69 @@ def test_two_that_forget_at_once_do_not_wait_for_each_other(database_dsn: str) -
 
         try:
             async with pool.connection() as looking, pool.connection() as holding:
-
-                async def wait_for(count: int) -> None:
-                    while True:
-                        row = await (await looking.execute(waiting)).fetchone()
-                        if row == (count,):
-                            return
-
                 async with asyncio.TaskGroup() as group, holding.transaction():
                     # In the middle of what it removes.
                     await holding.execute("lock table drafts in access exclusive mode")
                     first = group.create_task(forget_one("ada"))
-                    await wait_for(1)
+                    await wait_for(looking, waiting, 1)
                     second = group.create_task(forget_one("bob"))
-                    await wait_for(2)
+                    await wait_for(looking, "select count(*) from forgotten", 2)
                 return [await first, await second]
         finally:
             await pool.close()
 
     assert asyncio.run(work()) == [Forgotten(1, 0, []), Forgotten(1, 0, [])]
+
+
+async def wait_for(looking: Connection, question: LiteralString, count: int) -> None:
+    while True:
+        row = await (await looking.execute(question)).fetchone()
+        await looking.commit()
+        if row == (count,):
+            return
+
+
+def test_it_does_not_wait_for_who_gathers_statistics(database_dsn: str) -> None:
+    record(database_dsn, make_generation("a"))
+
+    async def work() -> Forgotten:
+        async with (
+            await psycopg.AsyncConnection.connect(database_dsn) as analyzing,
+            await psycopg.AsyncConnection.connect(database_dsn) as conn,
+        ):
+            await analyzing.execute("lock table generations in share update exclusive mode")
+            await conn.execute("set lock_timeout = '1s'")
+            await conn.commit()
+            return await forget(conn, "default", "ada")
+
+    assert asyncio.run(work()).generations == 1
+
+
+def test_who_writes_does_not_queue_behind_one_who_waits_to_forget(database_dsn: str) -> None:
+    record(database_dsn, make_generation("a"))
+
+    async def work() -> list[bool]:
+        async with (
+            await psycopg.AsyncConnection.connect(database_dsn) as slow,
+            await psycopg.AsyncConnection.connect(database_dsn) as other,
+            await psycopg.AsyncConnection.connect(database_dsn) as conn,
+        ):
+            await slow.execute("lock table only responses in row exclusive mode")
+            task = asyncio.create_task(forget(conn, "default", "ada"))
+            try:
+                await wait_for(other, "select count(*) from forgotten", 1)
+                await other.execute("set lock_timeout = '1s'")
+                for _ in range(20):
+                    await other.execute("lock table only responses in row exclusive mode")
+                    await other.commit()
+                    await asyncio.sleep(0.01)
+                waits = not task.done()
+            finally:
+                await slow.rollback()
+                forgotten = await task
+            return [waits, forgotten.generations == 1]
+
+    assert asyncio.run(work()) == [True, True]
 
 
 def test_requests_of_the_users_chats_that_name_nobody_go_too(

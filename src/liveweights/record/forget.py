@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -79,8 +80,18 @@ NOT_FORGOTTEN: LiteralString = (
 LATE = "select exists (select from forgotten where at >= %s)"
 """Whether there is work for `remove_late`; the parameter is `oldest` of the rows."""
 
-WRITTEN: LiteralString = "generations, shadow_answers, conversation_items, responses"
+WRITTEN: tuple[LiteralString, ...] = (
+    *("generations", "shadow_answers", "conversation_items", "responses"),
+)
 """What is recorded of a user, in the order in which whoever writes takes these tables."""
+
+WRITERS = """
+select distinct virtualtransaction from pg_locks
+where locktype = 'relation' and mode = 'RowExclusiveLock' and relation = any(%s::regclass[])
+    and database = (select oid from pg_database where datname = current_database())
+"""
+PAUSES = (0.01, 0.5)
+"""The shortest and longest seconds between two looks at who still writes."""
 
 # A candidate is influenced by what its cycle read: by the training part through its weights, by
 # the part held back through the verdict. Whatever was learnt from it or is built on it inherits.
@@ -198,7 +209,7 @@ async def forget(
         who: dict[str, Any] = {"tenant": tenant, "user": user}
         await conn.execute(DELETE_SEEN, who)
         # All in one order: two that forget at once do not wait for each other.
-        await conn.execute(f"lock table only {WRITTEN} in row exclusive mode")
+        await conn.execute(f"lock table only {', '.join(WRITTEN)} in row exclusive mode")
         who["chats"] = await read_chats(conn, tenant, user)
         cursor = await conn.execute(FIND if columnstore else LOCK, who)
         ids = [id for (id,) in await cursor.fetchall()]
@@ -248,7 +259,8 @@ async def remove_late(conn: Connection, rows: Sequence[Row]) -> None:
 
 async def _announce(conn: Connection, digest: bytes) -> int:
     """From now on nothing older of the user is recorded; the number of the entry. Returns when
-    what was being written before is there."""
+    what was being written before is there: without a lock, behind which all writers would queue
+    for as long as one of them takes."""
     async with conn.transaction():
         cursor = await conn.execute(
             "insert into forgotten (user_hash, generations, feedback, cycles)"
@@ -257,9 +269,20 @@ async def _announce(conn: Connection, digest: bytes) -> int:
         )
         row = await cursor.fetchone()
         assert row is not None
-    async with conn.transaction():
-        await conn.execute(f"lock table only {WRITTEN} in share mode")
+    pause, longest = PAUSES
+    writing = await _read_writers(conn)
+    while writing:
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, longest)
+        writing &= await _read_writers(conn)
     return row[0]
+
+
+async def _read_writers(conn: Connection) -> set[str]:
+    """The transactions that write, or wait to write, what is recorded of users."""
+    async with conn.transaction():
+        cursor = await conn.execute(WRITERS, (list(WRITTEN),))
+        return {transaction for (transaction,) in await cursor.fetchall()}
 
 
 async def _remove(conn: Connection, ids: Sequence[str]) -> int:
