@@ -9,6 +9,8 @@ import psycopg
 import pytest
 
 from liveweights.record import rollups
+from liveweights.record.batch import prepare, store
+from liveweights.record.binary import encode
 from liveweights.record.clean import InvalidRow
 from liveweights.record.forget import Forgotten, Traces, forget
 from liveweights.record.shadow import keep_shadow
@@ -20,6 +22,10 @@ from .rows import make_feedback, make_generation
 from .test_window import Begin, End, ask, claim, record
 
 BASE = "base@000000000000"
+WAITING = (
+    "select count(*) from pg_locks l join pg_database d on d.oid = l.database"
+    " where not granted and datname = current_database()"
+)
 
 
 @pytest.fixture
@@ -171,10 +177,6 @@ def test_what_was_asked_before_and_comes_later_is_not_recorded(database_dsn: str
 
 
 def test_two_that_forget_at_once_do_not_wait_for_each_other(database_dsn: str) -> None:
-    waiting = (
-        "select count(*) from pg_locks l join pg_database d on d.oid = l.database"
-        " where not granted and datname = current_database()"
-    )
     record(database_dsn, make_generation("a"), make_generation("b", user="bob"))
 
     async def work() -> list[Forgotten]:
@@ -190,7 +192,7 @@ def test_two_that_forget_at_once_do_not_wait_for_each_other(database_dsn: str) -
                     # In the middle of what it removes.
                     await holding.execute("lock table drafts in access exclusive mode")
                     first = group.create_task(forget_one("ada"))
-                    await wait_for(looking, waiting, 1)
+                    await wait_for(looking, WAITING, 1)
                     second = group.create_task(forget_one("bob"))
                     await wait_for(looking, "select count(*) from forgotten", 2)
                 return [await first, await second]
@@ -249,6 +251,36 @@ def test_who_writes_does_not_queue_behind_one_who_waits_to_forget(database_dsn: 
             return [waits, forgotten.generations == 1]
 
     assert asyncio.run(work()) == [True, True]
+
+
+def test_others_are_recorded_while_the_rest_of_it_takes_long(database_dsn: str) -> None:
+    record(database_dsn, make_generation("a"), make_generation("b", user="bob"))
+
+    async def work() -> int:
+        async with (
+            await psycopg.AsyncConnection.connect(database_dsn) as holding,
+            await psycopg.AsyncConnection.connect(database_dsn) as other,
+            await psycopg.AsyncConnection.connect(database_dsn) as conn,
+        ):
+            # All that it removes besides answers waits, and what is done with it.
+            await holding.execute("lock table quarantine, cycles in access exclusive mode")
+            task = asyncio.create_task(forget(conn, "default", "ada"))
+            try:
+                await wait_for(other, WAITING, 1)
+                await other.execute("set lock_timeout = '1s'")
+                columnstore = await prepare(other)
+                await other.commit()
+                new = encode(make_generation("c", user="bob"))
+                await store(other, [new], [], columnstore=columnstore)
+                await other.commit()
+            finally:
+                await holding.rollback()
+                forgotten = await task
+            return forgotten.generations
+
+    assert asyncio.run(work()) == 1
+    assert ids(database_dsn) == {"b", "c"}
+    assert ask(database_dsn, rollups.differences) == []
 
 
 def test_requests_of_the_users_chats_that_name_nobody_go_too(

@@ -228,6 +228,7 @@ async def forget(
         )
         cursor = await conn.execute(INFLUENCED, (digest,))
         checkpoints = [id for (id,) in await cursor.fetchall()]
+        await rollups.add_staged(conn)  # at the very end: all who record wait for these rows
     return Forgotten(len(ids), feedback, checkpoints)
 
 
@@ -255,6 +256,7 @@ async def remove_late(conn: Connection, rows: Sequence[Row]) -> None:
         await conn.execute("delete from staged_rollups")
         await conn.execute("delete from staged_histograms")
         await _remove(conn, late)
+        await rollups.add_staged(conn)
 
 
 async def _announce(conn: Connection, digest: bytes) -> int:
@@ -286,7 +288,8 @@ async def _read_writers(conn: Connection) -> set[str]:
 
 
 async def _remove(conn: Connection, ids: Sequence[str]) -> int:
-    """Generations with all that refers to them; how many rows of feedback there were."""
+    """Generations with all that refers to them; how many rows of feedback there were. What they
+    have added to the rollups is staged."""
     which = {"days": sorted({day_of(id) for id in ids}), "ids": list(ids)}
     await _uncount(conn, which)
     await conn.execute("delete from cycle_rows where generation = any(%s)", (which["ids"],))
@@ -295,7 +298,6 @@ async def _remove(conn: Connection, ids: Sequence[str]) -> int:
     await conn.execute("delete from shadow_answers where generation = any(%s)", (which["ids"],))
     await conn.execute("select forget_drafts(%s)", (which["ids"],))
     await conn.execute(DELETE_GENERATIONS, which)
-    await rollups.add_staged(conn)
     return feedback
 
 

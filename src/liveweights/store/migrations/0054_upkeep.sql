@@ -54,3 +54,8 @@ begin
     return made;
 end
 $$;
+
+-- What went on from an answer, and what is old.
+create index responses_by_previous on responses (previous) where previous is not null;
+create index responses_by_age on responses (created_at);
+create index conversations_by_age on conversations (created_at);
