@@ -159,7 +159,12 @@ def test_rollups_of_an_archived_day_cannot_be_rebuilt_away(
     with pytest.raises(psycopg.errors.RaiseException, match="2026-02-01 are archived"):
         ask(database_dsn, rollups.rebuild)
     later = datetime(2026, 2, 2, tzinfo=UTC)
-    ask(database_dsn, lambda conn: rollups.rebuild(conn, later))
+    for zone in ("UTC", "America/Los_Angeles", "Asia/Tokyo"):
+        with psycopg.connect(database_dsn) as conn:
+            conn.execute("select set_config('timezone', %s, false)", (zone,))
+            conn.execute("call rebuild_rollups(%s, 'infinity')", (later,))
+            with pytest.raises(psycopg.errors.RaiseException, match="2026-02-01 are archived"):
+                conn.execute("call rebuild_rollups('2026-02-01T00:00Z', %s)", (later,))
     assert dump(database_dsn)["rollups"] == before
 
 

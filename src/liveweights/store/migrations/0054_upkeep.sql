@@ -59,3 +59,24 @@ $$;
 create index responses_by_previous on responses (previous) where previous is not null;
 create index responses_by_age on responses (created_at);
 create index conversations_by_age on conversations (created_at);
+
+-- As before, with days of UTC, whatever the time zone of the session is.
+create or replace procedure rebuild_rollups(since timestamptz, until timestamptz)
+language plpgsql as $$
+declare
+    gone date;
+begin
+    lock table rollups, rollup_histograms in share row exclusive mode;
+    select max(day) into gone from archives
+    where restored_at is null and day >= (since at time zone 'UTC')::date
+        and day < (until at time zone 'UTC')::date;
+    if gone is not null then
+        raise exception 'the rows of % are archived: its rollups cannot be counted anew', gone
+            using hint = 'rebuild later days only, or bring the day back with `liveweights restore`';
+    end if;
+    delete from rollups where bucket >= since and bucket < until;
+    delete from rollup_histograms where bucket >= since and bucket < until;
+    insert into rollups select * from rollups_of(since, until);
+    insert into rollup_histograms select * from histograms_of(since, until);
+end
+$$;
