@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import errno
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
+import psycopg
 import pytest
 from tests.record.rows import make_feedback, make_generation
 
@@ -14,6 +16,7 @@ from liveweights.config import Config
 from liveweights.cycle import learning, ledger, trying
 from liveweights.cycle import steps as steps_module
 from liveweights.cycle import worker as worker_module
+from liveweights.cycle.pace import Pace
 from liveweights.cycle.restarting import work_folder
 from liveweights.cycle.settings import CycleSettings
 from liveweights.cycle.trial import Trial, note_trial, read_trial
@@ -91,6 +94,40 @@ def test_a_cycle_whose_incumbent_was_taken_back_ends(database_dsn: str, tmp_path
         assert ended is not None
         assert (ended.id, ended.outcome) == (cycle.id, "rejected")
         assert f"{BASE} is live now, not {GOOD}" in (ended.reason or "")
+
+    on_product(database_dsn, tmp_path, test)
+
+
+def test_nothing_is_counted_while_a_cycle_may_not_begin_or_right_after_a_long_count(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    time = [0.0]
+
+    async def test(product: Product) -> None:
+        async with product.pool.connection() as conn:
+            cycle = await ledger.begin(conn, "code", {})
+            await ledger.advance(conn, cycle, "ended", outcome="no_signal")
+        worker = product.worker()
+        worker.pace = Pace(lambda: time[0])
+
+        async def turn() -> None:
+            async with product.pool.connection() as conn:
+                await conn.execute("set lock_timeout = '200ms'")
+                assert await worker._begin(conn, False, None) is None  # pyright: ignore
+
+        async with product.pool.connection() as holding:
+            # Whoever counts waits.
+            await holding.execute("lock table feedback_keys in access exclusive mode")
+            await turn()  # it rests
+            async with product.pool.connection() as conn:
+                await conn.execute("update cycles set ended_at = ended_at - interval '1 day'")
+            with worker.pace.asking():
+                time[0] += 10
+            time[0] += 100
+            await turn()
+            time[0] += 100
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                await turn()
 
     on_product(database_dsn, tmp_path, test)
 
@@ -412,8 +449,9 @@ def test_a_model_learns_from_what_a_hosted_one_answered(
     async def test(product: Product) -> None:
         await answer_elsewhere(product)
         async with product.pool.connection() as conn:
-            assert (await ledger.read_news(conn, "code", "big")).judged == 8
-            assert (await ledger.read_news(conn, "code")).judged == 0
+            some = partial(ledger.read_news, conn, "code", follow_ups=False)
+            assert (await some("big", most=9)).judged == 8
+            assert (await some(most=9)).judged == 0
         learnt = await turn_until(product, "calibrating")
         assert learnt.candidate is not None
         card = Registry(tmp_path / "checkpoints").load(learnt.candidate).folder / "card.json"

@@ -70,8 +70,11 @@ async def archive(
         if keep:
             require_parquet()
             await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True, exist_ok=True)
+        written: tuple[Look, dict[str, str]] | None = None
         for attempt in range(TRIES):
-            seen, files = await _write(conn, day, folder if keep else None, before)
+            if written is None:
+                written = await _write(conn, day, folder if keep else None, before)
+            seen, files = written
             try:
                 async with conn.transaction():
                     await conn.execute("set local lock_timeout = '500ms'")
@@ -90,6 +93,7 @@ async def archive(
                         if also is not None:
                             await also(conn, await find_archived(conn, day))
                         break
+                    written = None
             except psycopg.errors.LockNotAvailable:
                 await asyncio.sleep(0.1 * (attempt + 1))
         else:

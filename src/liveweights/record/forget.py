@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -80,8 +81,18 @@ NOT_FORGOTTEN: LiteralString = (
 LATE = "select exists (select from forgotten where at >= %s)"
 """Whether there is work for `remove_late`; the parameter is `oldest` of the rows."""
 
-WRITTEN: LiteralString = "generations, shadow_answers, conversation_items, responses"
+WRITTEN: tuple[LiteralString, ...] = (
+    *("generations", "shadow_answers", "conversation_items", "responses"),
+)
 """What is recorded of a user, in the order in which whoever writes takes these tables."""
+
+WRITERS = """
+select distinct virtualtransaction from pg_locks
+where locktype = 'relation' and mode = 'RowExclusiveLock' and relation = any(%s::regclass[])
+    and database = (select oid from pg_database where datname = current_database())
+"""
+PAUSES = (0.01, 0.5)
+"""The shortest and longest seconds between two looks at who still writes."""
 
 # A candidate is influenced by what its cycle read: by the training part through its weights, by
 # the part held back through the verdict. Whatever was learnt from it or is built on it inherits.
@@ -199,7 +210,7 @@ async def forget(
         who: dict[str, Any] = {"tenant": tenant, "user": user}
         await conn.execute(DELETE_SEEN, who)
         # All in one order: two that forget at once do not wait for each other.
-        await conn.execute(f"lock table only {WRITTEN} in row exclusive mode")
+        await conn.execute(f"lock table only {', '.join(WRITTEN)} in row exclusive mode")
         threads = await read_threads(conn, tenant, user)
         who |= {"sessions": [*threads.sessions], "episodes": [*threads.episodes]}
         answers = threads.answers
@@ -225,6 +236,7 @@ async def forget(
         )
         cursor = await conn.execute(INFLUENCED, (digest,))
         checkpoints = [id for (id,) in await cursor.fetchall()]
+        await rollups.add_staged(conn)  # at the very end: all who record wait for these rows
     return Forgotten(len(ids), feedback, checkpoints)
 
 
@@ -246,11 +258,13 @@ async def remove_late(conn: Connection, rows: Sequence[Row]) -> None:
         await conn.execute("delete from staged_rollups")
         await conn.execute("delete from staged_histograms")
         await _remove(conn, late)
+        await rollups.add_staged(conn)
 
 
 async def _announce(conn: Connection, digest: bytes) -> int:
     """From now on nothing older of the user is recorded; the number of the entry. Returns when
-    what was being written before is there."""
+    what was being written before is there: without a lock, behind which all writers would queue
+    for as long as one of them takes."""
     async with conn.transaction():
         cursor = await conn.execute(
             "insert into forgotten (user_hash, generations, feedback, cycles)"
@@ -259,15 +273,25 @@ async def _announce(conn: Connection, digest: bytes) -> int:
         )
         row = await cursor.fetchone()
         assert row is not None
-    # Not both at once: some take the quarantine before the others, some after.
-    for tables in (WRITTEN, "quarantine"):
-        async with conn.transaction():
-            await conn.execute(f"lock table only {tables} in share mode")
+    pause, longest = PAUSES
+    writing = await _read_writers(conn)
+    while writing:
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, longest)
+        writing &= await _read_writers(conn)
     return row[0]
 
 
+async def _read_writers(conn: Connection) -> set[str]:
+    """The transactions that write, or wait to write, what is recorded of users."""
+    async with conn.transaction():
+        cursor = await conn.execute(WRITERS, ([*WRITTEN, "quarantine"],))
+        return {transaction for (transaction,) in await cursor.fetchall()}
+
+
 async def _remove(conn: Connection, ids: Sequence[str]) -> int:
-    """Generations with all that refers to them; how many rows of feedback there were."""
+    """Generations with all that refers to them; how many rows of feedback there were. What they
+    have added to the rollups is staged."""
     which = {"days": sorted({day_of(id) for id in ids}), "ids": list(ids)}
     await _uncount(conn, which)
     await conn.execute("delete from cycle_rows where generation = any(%s)", (which["ids"],))
@@ -279,7 +303,6 @@ async def _remove(conn: Connection, ids: Sequence[str]) -> int:
     )
     await conn.execute("select forget_drafts(%s)", (which["ids"],))
     await conn.execute(DELETE_GENERATIONS, which)
-    await rollups.add_staged(conn)
     return feedback
 
 
