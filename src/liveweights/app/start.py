@@ -38,7 +38,7 @@ from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.content import source_files
 from liveweights.weights.finding import find_apart
 from liveweights.weights.gguf_base import learning_obstacle
-from liveweights.weights.models import ModelNotFound
+from liveweights.weights.models import ModelAway, ModelNotFound
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ def passes(error: BaseException) -> bool:
         return fault_of(error) is not Fault.REQUEST
     if isinstance(error, OSError):
         return error.errno not in _LASTING
-    return isinstance(error, NotYet | ServerError)
+    return isinstance(error, NotYet | ServerError | ModelAway)
 
 
 def make_provider(config: Config) -> Provider | None:
