@@ -18,6 +18,7 @@ from liveweights.catalog.template_host import CONTINUE
 from liveweights.engines.text import heal
 from liveweights.http.errors import bad_request, need, unsupported
 from liveweights.http.surrogates import without_halves
+from liveweights.http.wire import is_deep
 from liveweights.serve.api.encoder import Encoder
 from liveweights.serve.api.syntax.arguments import write_value
 from liveweights.serve.api.syntax.find import takes_tools
@@ -121,13 +122,20 @@ def _called(call: CalledTool, where: str) -> dict[str, Any]:
         function: dict[str, Any] = {"name": custom.name, "arguments": {INPUT: custom.input}}
     else:
         given = need(call.function, f"{where}.function")
-        try:
-            # Half of a surrogate pair would be no text any more.
-            arguments = json.loads(without_halves(given.arguments.encode()))
-        except (ValueError, RecursionError):
-            arguments = given.arguments  # the model's own slip; it shall see it
-        function = {"name": given.name, "arguments": arguments}
+        function = {"name": given.name, "arguments": _read_arguments(given.arguments)}
     return {"id": _template_id(call.id), "type": "function", "function": function}
+
+
+def _read_arguments(text: str) -> Any:
+    """As they are where they are no JSON, or nested deeper than a body may be: the model's own
+    slip, which it shall see."""
+    written = text.encode()
+    if is_deep(written):
+        return text
+    try:
+        return json.loads(without_halves(written))  # half of a pair would be no text any more
+    except (ValueError, RecursionError):
+        return text
 
 
 def _answered(message: Message, called: dict[str, str], where: str) -> dict[str, str]:
