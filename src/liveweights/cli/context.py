@@ -18,6 +18,7 @@ from liveweights.access.audit import Do
 from liveweights.access.commands import carry_out_command
 from liveweights.app.bases import at_bases
 from liveweights.app.running import read_running, url_of
+from liveweights.cli.database_faults import describe_fault
 from liveweights.config import Config, load_config, read_tables
 from liveweights.cycle.bases import Standing, read_bases
 from liveweights.holder import is_held
@@ -174,12 +175,13 @@ async def open_server(config: Config, home: Path) -> AsyncGenerator[str]:
         yield dsn
     except (AccountError, BadAddress, NoBinaries, PlaceError) as error:
         raise refuse(str(error)) from error
-    except (ServerError, psycopg.OperationalError) as error:
+    except ServerError as error:
         raise refuse(f"the database cannot be reached: {error}") from error
-    except psycopg.errors.UndefinedTable as error:
-        raise refuse(
-            "this database has no tables of liveweights yet; `liveweights up` makes them"
-        ) from error
+    except psycopg.Error as error:
+        told = await asyncio.to_thread(describe_fault, dsn, error) if dsn else str(error)
+        if told is None:
+            raise
+        raise refuse(told) from error
     finally:
         if server and server.owned:
             await asyncio.to_thread(server.stop, unless=partial(is_held, home))
