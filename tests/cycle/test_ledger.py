@@ -178,7 +178,8 @@ def test_what_a_cycle_had_no_room_for_is_news_for_the_next(database_dsn: str) ->
             await ledger.advance(conn, cycle, "ended", outcome=outcome)
         trial = await ledger.begin(conn, "code", {})
         await ledger.advance(conn, trial, "ended", outcome="rejected")
-        assert (await ledger.read_news(conn, "code")).judged == 4
+        news = await ledger.read_news(conn, "code", most=100, follow_ups=True)
+        assert news.judged == 4
 
     on_database(database_dsn, work)
 

@@ -43,8 +43,7 @@ NUL = "The text contains a NUL character, which cannot be stored"
 _MARKS = b'"[]{}'
 _OTHERS = bytes(set(range(256)) - set(_MARKS))
 _QUOTE = ord('"')
-_STEP = np.array([b in b"[{" for b in range(256)], np.int32)
-_STEP -= np.array([b in b"]}" for b in range(256)], np.int32)
+_STEP = np.array([(b in b"[{") - (b in b"]}") for b in range(256)], np.int32)
 
 
 class ClientGone(Exception):

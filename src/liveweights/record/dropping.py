@@ -39,8 +39,4 @@ async def drop_copies(conn: Connection, day: date) -> None:
     """Remove what was answered to the day's requests besides: in the shadow, and for gates; in the
     caller's transaction. Nobody asks for it without the rows, and nobody would find it."""
     await conn.execute("delete from shadow_answers where generation_day(generation) = %s", (day,))
-    await conn.execute(
-        "select forget_drafts(array(select distinct generation from drafts"
-        " where generation_day(generation) = %s))",
-        (day,),
-    )
+    await conn.execute("select forget_drafts_of(%s)", (day,))

@@ -127,8 +127,9 @@ def iter_rows(
 
 
 def _expression(column: str, comparison: str, value: Any) -> pc.Expression:
-    import pyarrow.compute as pc
+    import pyarrow.compute
 
+    pc: Any = pyarrow.compute
     field = pc.field(column)
     match comparison:
         case "=":

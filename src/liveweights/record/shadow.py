@@ -36,7 +36,7 @@ async def keep_shadow(conn: Connection, answer: ShadowAnswer) -> None:
 
 EXPIRE = """
 delete from shadow_answers s where created_at < now() - make_interval(days => %s)
-    and not exists (select from aliases a where a.canary = s.checkpoint)
+    and not exists (select from standing a where a.canary = s.checkpoint)
 """
 DAYS = 7
 """For which answers are kept whose checkpoint is no canary any more, for people to look at."""

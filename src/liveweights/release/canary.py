@@ -136,7 +136,10 @@ def count_units(rewards: Sequence[Reward], now: float, settings: CanarySettings)
     A session that a step moved from one arm to the other counts in the first only: what it said
     there would foretell the rest.
     """
-    said = ((r.arm, r.session, r.value, r.at) for r in sorted(rewards, key=lambda r: r.at))
+    ordered = sorted(rewards, key=lambda r: r.at)
+    said: Iterator[tuple[Arm, Hashable, float, float]] = (
+        (r.arm, r.session, r.value, r.at) for r in ordered
+    )
     return list(iter_units(said, now, settings))
 
 

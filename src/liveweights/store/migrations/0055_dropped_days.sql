@@ -2,6 +2,12 @@
 -- cycles had read them stays to be found when a user is forgotten.
 create index shadow_answers_by_day on shadow_answers (generation_day(generation));
 
+-- The gate's drafts are of another package than what is recorded.
+create function forget_drafts_of(gone date) returns void language sql as $$
+    delete from drafts where generation_day(generation) = gone;
+$$;
+comment on function forget_drafts_of is 'Remove what gates asked again of one day''s requests.';
+
 create table dropped_reads (
     user_hash  bytea not null,
     cycle      bigint not null,
