@@ -19,12 +19,13 @@ from tests.serve.api.doubles import make_tokenizer
 from liveweights.config import Config
 from liveweights.cycle import hearing
 from liveweights.cycle.hearing import LATE, SOON, hear
-from liveweights.cycle.ledger import begin, left_by
+from liveweights.cycle.ledger import advance, begin, left_by, write_recomputed
 from liveweights.learn.rewards import RewardMap
 from liveweights.record import window
 from liveweights.record.batch import prepare, store
 from liveweights.record.binary import encode
 from liveweights.record.feedback import Feedback
+from liveweights.record.followups import read_follow_ups
 from liveweights.record.generation import Generation
 from liveweights.release import aliases
 from liveweights.release.settings import CanarySettings
@@ -185,6 +186,34 @@ def test_a_cycle_hears_first_and_says_what_it_left(database_dsn: str, tmp_path: 
         async with product.pool.connection() as conn:
             read = await window.read(conn, cycle.id, "train")
         assert [example.generation.id for example in read] == ["g2", "g4"]
+
+    with_chats(database_dsn, tmp_path, test)
+
+
+def test_what_a_cycle_reads_is_what_had_been_said_when_it_claimed(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    async def test(product: Product) -> None:
+        later = datetime.now(UTC) + timedelta(hours=1)
+        thumbed = {"session": "thumbs"}
+        await record(
+            product,
+            ask("heard", ["Hi."], second(1)),
+            ask("next", ["Hi.", NO], second(2)),  # by a clock that is ahead
+            ask("thumbed", ["Hi."], later - timedelta(hours=2), **thumbed),
+            make_feedback("f", "thumbed", signal="thumbs", value=1.0),
+        )
+        worker = product.worker()
+        async with product.pool.connection() as conn:
+            cycle = await begin(conn, "code", {})
+        cycle = await worker.steps.learning.claim_feedback(cycle)
+        await record(product, ask("too late", ["Hi.", ON], later, **thumbed))
+        async with product.pool.connection() as conn:
+            assert {*await read_follow_ups(conn, cycle.id)} == {"heard"}
+            cycle = await advance(conn, cycle, "ended", outcome="promoted")
+            anew = await write_recomputed(conn, cycle.id, BASE, GOOD, {})
+            await window.copy_claim(conn, cycle.id, anew)
+            assert {*await read_follow_ups(conn, anew)} == {"heard"}
 
     with_chats(database_dsn, tmp_path, test)
 

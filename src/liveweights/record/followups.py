@@ -28,10 +28,11 @@ order by n.created_at limit 1
 
 READ = f"""
 select distinct on (g.id) g.id, n.prompt_ids
-from cycle_rows r join generations g on g.day = r.day and g.id = r.generation
+from seals s join cycle_rows r on r.cycle = s.cycle
+join generations g on g.day = r.day and g.id = r.generation
 cross join lateral ({NEXT}) n
-where r.cycle = %(cycle)s and g.endpoint = 'chat' and g.session is not null
-  and n.created_at <= coalesce(%(until)s::timestamptz, 'infinity')
+where s.cycle = %s and g.endpoint = 'chat' and g.session is not null
+  and n.created_at <= s.claimed_at
 """
 
 # The answer before a request, as `NEXT` has it the other way round.
@@ -109,12 +110,10 @@ where {READABLE} and g.endpoint = 'chat' and g.created_at > %(moment)s
 """
 
 
-async def read_follow_ups(
-    conn: Connection, cycle: int, until: datetime | None = None
-) -> dict[str, list[int]]:
-    """For each chat answer that the cycle claimed and whose session went on, up to then: the token
+async def read_follow_ups(conn: Connection, cycle: int) -> dict[str, list[int]]:
+    """For each chat answer that the cycle claimed and whose session had gone on by then: the token
     ids of the next request's prompt."""
-    cursor = await conn.execute(READ.encode(), {"cycle": cycle, "until": until})
+    cursor = await conn.execute(READ.encode(), (cycle,))
     return dict(await cursor.fetchall())
 
 

@@ -146,6 +146,15 @@ on conflict (cycle) do update set trained = excluded.trained,
     held_back = excluded.held_back, leaves = excluded.leaves
 """
 
+# What was heard is claimed with it, also where the clock of who recorded it is ahead.
+CLAIMED = """
+update seals set claimed_at = greatest(now(), (
+    select max(h.at) from cycle_rows r
+    join follow_ups h on h.day = r.day and h.generation = r.generation
+    where r.cycle = %(cycle)s))
+where cycle = %(cycle)s
+"""
+
 HELD_BACK = """
 select r.day, r.generation
 from cycle_rows r join generations g on g.day = r.day and g.id = r.generation join (
@@ -287,6 +296,7 @@ async def claim(
     insert = _insert(await hold(conn))
     await conn.execute(insert, {"cycle": cycle, "days": days, "ids": ids, "splits": splits})
     await conn.execute(SEAL, {"cycle": cycle, "days": days})
+    await conn.execute(CLAIMED, {"cycle": cycle})
     return replace(await count(conn, cycle), left=left)
 
 
@@ -297,7 +307,8 @@ async def _read_before(conn: Connection, alias: str, cycle: int) -> list[int]:
 
 
 async def copy_claim(conn: Connection, cycle: int, to: int) -> None:
-    """Let another cycle have claimed what is left of what ``cycle`` did, and seal it."""
+    """Let another cycle have claimed what is left of what ``cycle`` did, when that did, and seal
+    it."""
     await conn.execute(
         "insert into cycle_rows (cycle, generation, feedback, split, left_out)"
         " select %s, generation, feedback, split, left_out from cycle_rows where cycle = %s"
@@ -307,6 +318,11 @@ async def copy_claim(conn: Connection, cycle: int, to: int) -> None:
     cursor = await conn.execute("select distinct day from cycle_rows where cycle = %s", (to,))
     days = [day for (day,) in await cursor.fetchall()]
     await conn.execute(SEAL, {"cycle": to, "days": days})
+    await conn.execute(
+        "update seals set claimed_at = s.claimed_at from seals s"
+        " where seals.cycle = %s and s.cycle = %s",
+        (to, cycle),
+    )
 
 
 async def read_teachers(conn: Connection, cycle: int) -> list[tuple[str, str | None]]:
