@@ -15,6 +15,7 @@ import msgspec
 import pytest
 from tests.record.rows import make_feedback
 from tests.serve.api.doubles import make_tokenizer
+from tests.serve.api.test_family_templates import FOLDER as TEMPLATES
 
 from liveweights.config import Config
 from liveweights.cycle import hearing
@@ -186,6 +187,38 @@ def test_a_cycle_hears_first_and_says_what_it_left(database_dsn: str, tmp_path: 
         async with product.pool.connection() as conn:
             read = await window.read(conn, cycle.id, "train")
         assert [example.generation.id for example in read] == ["g2", "g4"]
+
+    with_chats(database_dsn, tmp_path, test)
+
+
+def test_what_was_said_after_an_opened_thought_is_heard(database_dsn: str, tmp_path: Path) -> None:
+    tokenizer = make_tokenizer(template=(TEMPLATES / "minimax_m2.jinja").read_text())
+    said = ["Capital?", "Lima.", NO]
+    turns = [
+        {"role": role, "content": text}
+        for role, text in zip(("user", "assistant", "user"), said, strict=True)
+    ]
+
+    async def test(product: Product) -> None:
+        tokenizer.save_pretrained(tmp_path / "base")
+        first, second = [
+            tokenizer.apply_chat_template(
+                turns[:count], add_generation_prompt=True, return_dict=False
+            )
+            for count in (1, 3)
+        ]
+        await record(
+            product,
+            ask("wrong", ["Hi."], START, prompt_ids=first),
+            ask("left", ["Hi."], START + timedelta(seconds=1), prompt_ids=second),
+            ask("other", ["Hi."], START, session="other", prompt_ids=[1, *first]),
+            ask(
+                "not it", ["Hi."], START + timedelta(seconds=1), session="other", prompt_ids=second
+            ),
+        )
+        await hear(product.pool, product.config.for_worker(), late=SOON)
+        moods = {id: mood for id, (mood, _) in (await read_moods(product)).items()}
+        assert moods == {"wrong": "dissatisfied", "other": "neutral"}
 
     with_chats(database_dsn, tmp_path, test)
 
