@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import LiteralString
@@ -187,7 +187,10 @@ EARLIER = """
 with voters as (
     select distinct g.tenant, g.user_id
     from cycle_rows r join generations g on g.day = r.day and g.id = r.generation
-    where r.cycle = %(cycle)s and g.user_id is not null
+    where r.cycle = %(cycle)s and g.user_id is not null and %(tenants)s::text[] is null
+    union
+    select tenant, user_id
+    from unnest(%(tenants)s::text[], %(users)s::text[]) as named (tenant, user_id)
 )
 select v.tenant, v.user_id, votes.count
 from voters v cross join lateral (
@@ -357,12 +360,25 @@ async def count(conn: Connection, cycle: int) -> Claim:
 
 
 async def count_earlier(
-    conn: Connection, cycle: int, alias: str, most: int
+    conn: Connection,
+    cycle: int,
+    alias: str,
+    most: int,
+    *,
+    users: Collection[tuple[str, str]] | None = None,
 ) -> dict[tuple[str, str], int]:
-    """How many answers and episodes of earlier cycles of the alias, ``most`` at most, each of those
-    (tenant, user) reacted to who are named in what the cycle claimed; nobody without any."""
+    """How many answers and episodes of earlier cycles of the alias, ``most`` at most, each of
+    ``users`` (tenant, user) reacted to; nobody without any. None: who is named in what the cycle
+    claimed."""
     model, _ = await read_branch(conn, alias)
-    cursor = await conn.execute(EARLIER, {"cycle": cycle, "model": model, "most": most})
+    values = {
+        "cycle": cycle,
+        "model": model,
+        "most": most,
+        "tenants": None if users is None else [tenant for tenant, _ in users],
+        "users": None if users is None else [user for _, user in users],
+    }
+    cursor = await conn.execute(EARLIER, values)
     return {(tenant, user): count for tenant, user, count in await cursor.fetchall()}
 
 
