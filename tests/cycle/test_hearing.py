@@ -15,16 +15,18 @@ import msgspec
 import pytest
 from tests.record.rows import make_feedback
 from tests.serve.api.doubles import make_tokenizer
+from tests.serve.api.test_family_templates import FOLDER as TEMPLATES
 
 from liveweights.config import Config
 from liveweights.cycle import hearing
 from liveweights.cycle.hearing import LATE, SOON, hear
-from liveweights.cycle.ledger import begin, left_by
+from liveweights.cycle.ledger import advance, begin, left_by, write_recomputed
 from liveweights.learn.rewards import RewardMap
 from liveweights.record import window
 from liveweights.record.batch import prepare, store
 from liveweights.record.binary import encode
 from liveweights.record.feedback import Feedback
+from liveweights.record.followups import read_follow_ups
 from liveweights.record.generation import Generation
 from liveweights.release import aliases
 from liveweights.release.settings import CanarySettings
@@ -185,6 +187,66 @@ def test_a_cycle_hears_first_and_says_what_it_left(database_dsn: str, tmp_path: 
         async with product.pool.connection() as conn:
             read = await window.read(conn, cycle.id, "train")
         assert [example.generation.id for example in read] == ["g2", "g4"]
+
+    with_chats(database_dsn, tmp_path, test)
+
+
+def test_what_was_said_after_an_opened_thought_is_heard(database_dsn: str, tmp_path: Path) -> None:
+    tokenizer = make_tokenizer(template=(TEMPLATES / "minimax_m2.jinja").read_text())
+    said = ["Capital?", "Lima.", NO]
+    turns = [
+        {"role": role, "content": text}
+        for role, text in zip(("user", "assistant", "user"), said, strict=True)
+    ]
+
+    async def test(product: Product) -> None:
+        tokenizer.save_pretrained(tmp_path / "base")
+        first, second = [
+            tokenizer.apply_chat_template(
+                turns[:count], add_generation_prompt=True, return_dict=False
+            )
+            for count in (1, 3)
+        ]
+        await record(
+            product,
+            ask("wrong", ["Hi."], START, prompt_ids=first),
+            ask("left", ["Hi."], START + timedelta(seconds=1), prompt_ids=second),
+            ask("other", ["Hi."], START, session="other", prompt_ids=[1, *first]),
+            ask(
+                "not it", ["Hi."], START + timedelta(seconds=1), session="other", prompt_ids=second
+            ),
+        )
+        await hear(product.pool, product.config.for_worker(), late=SOON)
+        moods = {id: mood for id, (mood, _) in (await read_moods(product)).items()}
+        assert moods == {"wrong": "dissatisfied", "other": "neutral"}
+
+    with_chats(database_dsn, tmp_path, test)
+
+
+def test_what_a_cycle_reads_is_what_had_been_said_when_it_claimed(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    async def test(product: Product) -> None:
+        later = datetime.now(UTC) + timedelta(hours=1)
+        thumbed = {"session": "thumbs"}
+        await record(
+            product,
+            ask("heard", ["Hi."], second(1)),
+            ask("next", ["Hi.", NO], second(2)),  # by a clock that is ahead
+            ask("thumbed", ["Hi."], later - timedelta(hours=2), **thumbed),
+            make_feedback("f", "thumbed", signal="thumbs", value=1.0),
+        )
+        worker = product.worker()
+        async with product.pool.connection() as conn:
+            cycle = await begin(conn, "code", {})
+        cycle = await worker.steps.learning.claim_feedback(cycle)
+        await record(product, ask("too late", ["Hi.", ON], later, **thumbed))
+        async with product.pool.connection() as conn:
+            assert {*await read_follow_ups(conn, cycle.id)} == {"heard"}
+            cycle = await advance(conn, cycle, "ended", outcome="promoted")
+            anew = await write_recomputed(conn, cycle.id, BASE, GOOD, {})
+            await window.copy_claim(conn, cycle.id, anew)
+            assert {*await read_follow_ups(conn, anew)} == {"heard"}
 
     with_chats(database_dsn, tmp_path, test)
 

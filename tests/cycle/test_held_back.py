@@ -28,11 +28,11 @@ SETTINGS = Config(gate=GateSettings(cases=20), learn=LearnSettings(held_back_sha
 
 
 def read(
-    dsn: str, rows: list[Generation | Feedback], *, silence: bool, gate: dict[str, Any]
+    dsn: str, *turns: list[Generation | Feedback], silence: bool, gate: dict[str, Any]
 ) -> list[Case]:
-    """The cases of a cycle that has claimed the rows."""
+    """The cases of the last of cycles that have claimed the rows of a turn each."""
 
-    async def main() -> list[Case]:
+    async def add(rows: list[Generation | Feedback]) -> None:
         pool = await open_pool(dsn)
         async with Writer(pool, linger=0.0) as writer:
             for row in rows:
@@ -41,16 +41,23 @@ def read(
                 else:
                     await writer.add_feedback(row)
         await pool.close()
+
+    async def main() -> list[Case]:
         async with await psycopg.AsyncConnection.connect(dsn) as conn:
             await conn.execute(
                 "insert into checkpoints (id, kind, folder, card) values (%s, 'base', '/', '{}')",
                 (BASE,),
             )
             await conn.execute("insert into aliases (name, live) values ('code', %s)", (BASE,))
-            cycle = await ledger.begin(conn, "code", {})
-            await claim(
-                conn, cycle.id, "code", held_back_share=SHARE, max_rows=9999, max_held_back=9999
-            )
+            for number, rows in enumerate(turns, 1):
+                await conn.commit()
+                await add(rows)
+                cycle = await ledger.begin(conn, "code", {})
+                await claim(
+                    conn, cycle.id, "code", held_back_share=SHARE, max_rows=9999, max_held_back=9999
+                )
+                if number < len(turns):
+                    await ledger.advance(conn, cycle, "ended", outcome="promoted")
             changed = msgspec.structs.replace(SETTINGS.gate, **gate)
             settings = msgspec.structs.replace(SETTINGS, gate=changed).for_worker()
             return [case for case, _ in await read_cases(conn, cycle, settings, silence=silence)]
@@ -124,3 +131,29 @@ def test_where_no_silence_is_learnt_no_more_are_drafted(database_dsn: str) -> No
 def test_nor_where_nobody_welcomes_it(database_dsn: str) -> None:
     rows = make_rows(60, 10, selection=None)
     assert len(read(database_dsn, rows, silence=True, gate={})) == 20
+
+
+def test_who_has_voted_before_is_known_also_without_a_vote_in_this_cycle(database_dsn: str) -> None:
+    known = SETTINGS.learn.known_votes
+
+    def vote(turn: int, user: str) -> list[Generation | Feedback]:
+        names = [f"{user}-{turn}-{number}" for number in range(known)]
+        made = {"alias": "code", "checkpoint": BASE, "user": user}
+        return [
+            *(make_generation(name, **made) for name in names),
+            *(make_feedback(f"f{name}", name) for name in names),
+        ]
+
+    turns = [
+        [*vote(1, "ada"), *vote(1, "bob"), *vote(1, "carl")],
+        [*vote(2, "ada"), *vote(2, "bob")],
+        [*vote(3, "ada"), *vote(3, "new")],
+    ]
+    cases = read(database_dsn, *turns, silence=False, gate={"cases": 9999})
+    voters = {case.generation.partition("-")[0]: case.voter for case in cases}
+    assert {user: voter.known for user, voter in voters.items()} == {
+        "ada": True,
+        "bob": True,
+        "carl": True,
+        "new": False,
+    }

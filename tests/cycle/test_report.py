@@ -53,6 +53,7 @@ def cycle(database_dsn: str) -> int:
             Moved(generation="gen_1", text="truth", before=-2.0, after=-0.5),
         ],
         alarms=["server and trainer differ"],
+        notes=["learn.rank (8) is for a new one"],
     )
 
     async def main() -> int:
@@ -130,7 +131,8 @@ def test_people_see_rows_masks_alarms_and_examples(
     show_report(ask(database_dsn, lambda conn: read_report(conn, "code", cycle)))
     shown = capsys.readouterr().out
     alarm, outlier = "alarm: server and trainer differ", "0123456789ab, 5.5 standard errors"
-    for words in ("2 off_policy", alarm, outlier, "gen_1"):
+    note = "note: learn.rank (8) is for a new one"
+    for words in ("2 off_policy", alarm, note, outlier, "gen_1"):
         assert words in shown
 
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.serve.api.doubles import make_tokenizer
+from tests.serve.api.test_family_templates import FOLDER as TEMPLATES
 
 from liveweights.catalog.template import TemplateRefusal, rendering
 from liveweights.learn.dialogue import Dialogue, hindsight_prompt, read_dialogue, read_opening
@@ -17,7 +19,7 @@ class ByteTokenizer:
         return type("Encoded", (), {"input_ids": list(text.encode())})()
 
 
-def in_tags(turns: Any, tools: Any = None, /) -> str:
+def in_tags(turns: Any, tools: Any = None, variables: Any = None, /) -> str:
     """Messages stand between tags, as in a ChatML template."""
     return "".join(f"<{t['role']}>{t['content']}</>\n" for t in turns) + "<assistant>"
 
@@ -59,6 +61,43 @@ def test_hindsight_stands_at_the_end_of_the_users_message(dialogue: Dialogue) ->
     assert told.endswith("</>\n<assistant>")
 
 
+MANNERS: list[dict[str, Any]] = [{}, {"enable_thinking": False}, {"enable_thinking": True}]
+
+
+@pytest.mark.parametrize("family", sorted(file.stem for file in TEMPLATES.glob("*.jinja")))
+def test_every_familys_chats_are_read_whether_they_think_or_not(family: str) -> None:
+    tokenizer = make_tokenizer(template=(TEMPLATES / f"{family}.jinja").read_text())
+    said = ["Capital of Australia?", "Sydney.", "No, Canberra.", "Sorry.", "ok"]
+    roles = ["user", "assistant"] * 3
+    turns = [{"role": role, "content": text} for role, text in zip(roles, said, strict=False)]
+    with rendering(tokenizer) as render:
+        dialogue = read_dialogue(ByteTokenizer(), render)
+        assert dialogue is not None
+        for manner in MANNERS:
+            first, second, third = [ids(render(turns[:n], None, manner)) for n in (1, 3, 5)]
+            assert dialogue.follow_up(first, second, text) == "No, Canberra."
+            assert dialogue.follow_up(second, third, text) == "ok"
+            assert dialogue.follow_up(first, third, text) is None
+            other = [{"role": "user", "content": "Capital of Tasmania??"}]
+            assert dialogue.follow_up(ids(render(other, None, manner)), second, text) is None
+            told = text(hindsight_prompt(first, "No, Canberra.", dialogue, ids))
+            note = told.removeprefix(text(first).partition("Australia?")[0] + "Australia?")
+            assert note.startswith("\n\n(")
+            assert text(first).endswith(note.partition(")")[2])
+
+
+def test_thinking_may_be_switched_within_a_chat() -> None:
+    tokenizer = make_tokenizer(template=(TEMPLATES / "qwen3.jinja").read_text())
+    turns = [{"role": "user", "content": "Hi."}]
+    longer = [*turns, {"role": "assistant", "content": "Hello."}, {"role": "user", "content": "No"}]
+    with rendering(tokenizer) as render:
+        dialogue = read_dialogue(ByteTokenizer(), render)
+        assert dialogue is not None
+        for before, after in ((MANNERS[0], MANNERS[1]), (MANNERS[1], MANNERS[0])):
+            first, second = render(turns, None, before), render(longer, None, after)
+            assert dialogue.follow_up(ids(first), ids(second), text) == "No"
+
+
 def test_hindsight_of_a_completion_stands_in_front() -> None:
     told = text(hindsight_prompt(ids("x = "), "use a list", None, ids))
     assert told.endswith("\n\nx = ")
@@ -90,7 +129,7 @@ def test_hindsight_stands_behind_what_begins_a_text() -> None:
 
 
 def test_a_template_that_makes_nothing_of_it_has_no_dialogue() -> None:
-    def refuse(turns: Any, tools: Any = None, /) -> str:
+    def refuse(turns: Any, tools: Any = None, variables: Any = None, /) -> str:
         raise TemplateRefusal("fails at these messages: it computes for more than 2 s")
 
     assert read_dialogue(ByteTokenizer(), refuse) is None

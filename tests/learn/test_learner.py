@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 from tests.learn.families import make_family
 from tests.record.rows import make_feedback, make_generation
 
-from liveweights.learn.job import Job
+from liveweights.learn.job import WEIGHTS, Job
 from liveweights.learn.learner import learn
 from liveweights.learn.rewards import RewardMap
 from liveweights.learn.settings import LearnSettings
@@ -86,3 +87,25 @@ def test_votes_are_left_out_of_all_that_was_held_back_also_where_a_part_is_score
     assert set(result.left_out) == out
     assert len(result.held_back) == 5
     assert out.isdisjoint(row.generation for row in result.held_back)
+
+
+def test_it_says_which_settings_are_for_a_new_adapter(tmp_path: Path) -> None:
+    settings = LearnSettings(rank=4, nodes=128, threads=1, probes=2)
+    job = Job(
+        base=str(make_family("llama", tmp_path / "llama")),
+        parent=None,
+        incumbent="m@000000000000",
+        train=[imported(number, "accepted" if number % 2 else "rejected") for number in range(4)],
+        held_back=[],
+        baseline_weight={},
+        baseline_total={},
+        rewards=RewardMap(),
+        settings=settings,
+    )
+    assert learn(job, tmp_path / "first").report.notes == []
+    changed = msgspec.structs.replace(settings, rank=8)
+    goes_on = msgspec.structs.replace(
+        job, parent=str(tmp_path / "first" / WEIGHTS), settings=changed
+    )
+    (note,) = learn(goes_on, tmp_path / "second").report.notes
+    assert "learn.rank (8) is for a new one" in note

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.serve.api.doubles import make_tokenizer
+from tests.serve.api.test_family_templates import FOLDER as TEMPLATES
 
-from liveweights.catalog.template import TemplateRefusal
+from liveweights.catalog.template import TemplateRefusal, rendering
 from liveweights.learn.words import Frame, in_words, read_frame
 from liveweights.record.example import Example
 from liveweights.record.generation import Generation
@@ -21,13 +23,15 @@ WORDS = st.text("ab c\n", min_size=1, max_size=8)
 END = 300
 
 
-def render(messages: list[dict[str, Any]], tools: Any = None, /) -> str:
+def render(messages: list[dict[str, Any]], tools: Any = None, variables: Any = None, /) -> str:
     """As ChatML has it."""
     told = "".join(f"<|im_start|>{m['role']}\n{m['content']}<|im_end|>\n" for m in messages)
     return told + "<|im_start|>assistant\n"
 
 
-def without_system(messages: list[dict[str, Any]], tools: Any = None, /) -> str:
+def without_system(
+    messages: list[dict[str, Any]], tools: Any = None, variables: Any = None, /
+) -> str:
     if messages[0]["role"] == "system":
         raise TemplateRefusal("knows no system message")
     return render(messages)
@@ -101,7 +105,25 @@ def test_a_template_may_take_no_system_message_or_none_at_all() -> None:
     asked = [{"role": "user", "content": "a"}]
     assert frame.split(render(asked)) == asked
     assert frame.split(render([{"role": "system", "content": "s"}, *asked])) is None
-    assert read_frame(lambda messages, tools=None: "the same whatever is said") is None
+    assert (
+        read_frame(lambda messages, tools=None, variables=None, /: "the same whatever is said")
+        is None
+    )
+
+
+@pytest.mark.parametrize("family", ["qwen3", "glm_4_6", "glm_4_7_flash", "minimax_m2"])
+def test_models_that_think_are_asked_in_messages_too(family: str) -> None:
+    tokenizer = make_tokenizer(template=(TEMPLATES / f"{family}.jinja").read_text())
+    roles = ("system", "user", "assistant", "user")
+    asked = [{"role": role, "content": f"said {n}"} for n, role in enumerate(roles)]
+    with rendering(tokenizer) as render:
+        frame = read_frame(render)
+        assert frame is not None
+        for messages in (asked[:2], asked[1:2], asked[1:], asked):
+            assert frame.split(render(messages)) == messages
+            if len(messages) < 3:
+                silent = render(messages, None, {"enable_thinking": False})
+                assert frame.split(silent) == messages
 
 
 def test_a_completion_is_asked_in_words_without_tokens_or_log_probabilities() -> None:

@@ -53,13 +53,14 @@ def test_what_goes_on_is_found_with_what_was_said_then(
     def find(classifier: str, after: int = 0, most: int = 99) -> Page:
         place = (START + timedelta(seconds=after), "")
         return ask(
-            database_dsn, lambda conn: find_unheard(conn, "live", classifier, place, most=most)
+            database_dsn,
+            lambda conn: find_unheard(conn, "live", classifier, place, most=most, last=0),
         )
 
     base = "base@000000000000"
     found = [
-        Unheard(START + timedelta(seconds=2), "second", "first", base, [2, 3]),
-        Unheard(START + timedelta(seconds=3), "last", "second", base, None),
+        Unheard(START + timedelta(seconds=2), "second", "first", base, [], [2, 3]),
+        Unheard(START + timedelta(seconds=3), "last", "second", base, [], None),
     ]
     assert find("c") == Page(found, None)
     assert find("c", most=2) == Page(found[:1], (START + timedelta(seconds=2), "second"))

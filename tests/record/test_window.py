@@ -71,7 +71,7 @@ def hear(dsn: str, moods: dict[str, Mood]) -> None:
 
     async def keep(conn: Connection) -> None:
         at = START + timedelta(hours=1)
-        heard = [(Unheard(at, "next", id, None, None), mood) for id, mood in moods.items()]
+        heard = [(Unheard(at, "next", id, None, [], None), mood) for id, mood in moods.items()]
         await keep_moods(conn, heard, "tests:none")
         await conn.commit()
 

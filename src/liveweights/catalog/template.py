@@ -25,6 +25,10 @@ log = logging.getLogger(__name__)
 QUESTION: list[dict[str, Any]] = [{"role": "user", "content": "a"}]
 """What every template has an answer to, or refuses in words of its own."""
 NOTHING: Mapping[str, Any] = MappingProxyType({})
+EFFORT = "reasoning_effort"
+SWITCHES = ("enable_thinking", "thinking")
+"""Variables of templates that turn thinking on and off: Qwen, GLM and Nemotron; DeepSeek and
+others."""
 _SHORT = 1 << 15
 """Bytes of a question up to which it is one of the short ones."""
 _START_SECONDS = 120.0
@@ -143,10 +147,14 @@ async def find_fault(tokenizer: Tokenizer, settings: TemplateSettings | None = N
 
 
 class Render(Protocol):
-    """The prompt of messages and tools. Raises TemplateRefusal."""
+    """The prompt of messages and tools; see `ChatTemplate.render`. Raises TemplateRefusal."""
 
     def __call__(
-        self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None = None, /
+        self,
+        messages: list[dict[str, Any]],
+        tools: list[dict[str, Any]] | None = None,
+        variables: Mapping[str, Any] = NOTHING,
+        /,
     ) -> str: ...
 
 
@@ -157,14 +165,17 @@ def rendering(tokenizer: Tokenizer, settings: TemplateSettings | None = None) ->
         template: ChatTemplate | None = None
 
         def render(
-            messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None = None, /
+            messages: list[dict[str, Any]],
+            tools: list[dict[str, Any]] | None = None,
+            variables: Mapping[str, Any] = NOTHING,
+            /,
         ) -> str:
             nonlocal template
             if not has_template(tokenizer):
                 raise TemplateRefusal("is missing")
             if template is None:
                 template = ChatTemplate(tokenizer, settings)
-            return runner.run(template.render(messages, tools))
+            return runner.run(template.render(messages, tools, variables))
 
         try:
             yield render

@@ -56,6 +56,8 @@ def show_report(report: Mapping[str, Any]) -> None:
         say(attempt["why"])
     for alarm in learning.get("alarms", []):
         say(f"alarm: {alarm}", fg="red")
+    for note in learning.get("notes", []):
+        say(f"note: {note}")
     rows: list[tuple[str, object]] = [("built", learning["rows"]), ("taught", learning["taught"])]
     for title, name in (
         ("reactions", "signals"),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from liveweights.catalog.template import TemplateSettings, rendering
 from liveweights.cycle.settings import WorkerSettings
-from liveweights.learn.dialogue import read_dialogue
+from liveweights.learn.dialogue import LAST, read_dialogue
 from liveweights.learn.followups import read_mood
 from liveweights.record.feedback import Mood
 from liveweights.record.followups import (
@@ -47,7 +47,7 @@ async def hear(pool: Pool, settings: WorkerSettings, *, late: timedelta) -> None
     after: tuple[datetime, str] | None = (until - late if until else EARLIEST, "")
     while after is not None:
         async with pool.connection() as conn:
-            page = await find_unheard(conn, model, classifier, after, most=BATCH)
+            page = await find_unheard(conn, model, classifier, after, most=BATCH, last=LAST)
             folders = await _find_folders(conn, page.unheard)
         moods = await asyncio.to_thread(_read, page.unheard, folders, settings)
         after = page.asked
@@ -73,15 +73,25 @@ def _read(
     moods: list[Mood] = []
     for one in unheard:
         folder = folders.get(one.root or "")
-        text = _reader(folder, settings.template)(one.rest) if folder and one.rest else None
+        text = None
+        if folder and one.rest:
+            text = _reader(folder, settings.template)(one.asked, one.rest)
         moods.append(read_mood(settings.rewards.classifier, text) if text else "neutral")
     return moods
 
 
 @lru_cache(maxsize=8)
-def _reader(folder: Path, template: TemplateSettings) -> Callable[[list[int]], str | None]:
-    """What finds the next message in the tokens of the base in that folder."""
+def _reader(
+    folder: Path, template: TemplateSettings
+) -> Callable[[list[int], list[int]], str | None]:
+    """What finds the next message in tokens (see `Unheard`) of the base in that folder."""
     tokenizer = read_tokenizer(folder)
     with rendering(tokenizer, template) as render:
         dialogue = read_dialogue(tokenizer, render)
-    return lambda ids: dialogue.next_message(tokenizer.decode(ids)) if dialogue else None
+
+    def read(asked: list[int], rest: list[int]) -> str | None:
+        if dialogue is None:
+            return None
+        return dialogue.next_message(tokenizer.decode(asked), tokenizer.decode(rest))
+
+    return read

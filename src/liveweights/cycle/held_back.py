@@ -59,11 +59,10 @@ async def read_cases(
     learn, gate = settings.learn, settings.gate
     base = await _read_base(conn, cycle)
     examples, wanted = await _read_judged(conn, cycle, base, settings, silence)
-    voters = find_voters(
-        [example.generation for example in examples],
-        await read_earlier(conn, cycle, learn),
-        learn.known_votes,
-    )
+    answers = [example.generation for example in examples]
+    users = {(answer.tenant, answer.user) for answer in answers if answer.user}
+    earlier = await read_earlier(conn, cycle, learn, users)
+    voters = find_voters(answers, earlier, learn.known_votes)
     cases = list_cases(examples, learn.held_back_share, settings.rewards, voters)[:wanted]
     if (left := gate.cases - len(cases)) > 0:
         others = await read_unjudged(conn, cycle.alias, cycle.id, LOOKED_AT * left)
@@ -161,7 +160,13 @@ async def _read_base(conn: Connection, cycle: Cycle) -> str:
     return switch.base if switch else await root_of(conn, cycle.incumbent) or cycle.incumbent
 
 
-async def read_earlier(conn: Connection, cycle: Cycle, settings: LearnSettings) -> dict[str, int]:
-    """Votes of earlier cycles, as far as they make known, by user (`voters.user_of`)."""
-    earlier = await count_earlier(conn, cycle.id, cycle.alias, settings.known_votes)
+async def read_earlier(
+    conn: Connection,
+    cycle: Cycle,
+    settings: LearnSettings,
+    users: Collection[tuple[str, str]] | None = None,
+) -> dict[str, int]:
+    """Votes of earlier cycles, as far as they make known, by user (`voters.user_of`); see
+    `count_earlier`."""
+    earlier = await count_earlier(conn, cycle.id, cycle.alias, settings.known_votes, users=users)
     return {user_of(*who): count for who, count in earlier.items()}

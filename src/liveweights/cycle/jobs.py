@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -27,14 +26,12 @@ from liveweights.weights.whole import make_whole
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """What an update starts from: weights and what they are on, a baseline, and settings. With
-    ``until`` what users of chats said next is read up to then."""
+    """What an update starts from: weights and what they are on, a baseline, and settings."""
 
     origin: Checkpoint
     base: Checkpoint
     baseline: Baseline
     learn: LearnSettings
-    until: datetime | None = None
 
 
 async def is_own(conn: Connection, cycle: Cycle) -> bool:
@@ -69,7 +66,7 @@ async def make_job(conn: Connection, cycle: Cycle, settings: WorkerSettings, sta
         rival=None if own else await _find_weights(conn, cycle.incumbent, settings.cache),
         train=[as_lesson(one, settings.model) for one in claimed],
         held_back=held_back,
-        follow_ups=await read_follow_ups(conn, cycle.id, start.until),
+        follow_ups=await read_follow_ups(conn, cycle.id),
         # A cycle that was computed anew knows as much of its users as the one before it.
         earlier=await read_earlier(
             conn, replace(cycle, id=recomputes(cycle) or cycle.id), settings.learn

@@ -98,6 +98,8 @@ class Learning:
             report["attempt"] = {"step": attempt.step, "seed": attempt.seed, "why": attempt.why}
         for alarm in result.report.alarms:
             log.warning("cycle %d: %s", cycle.id, alarm)
+        for note in result.report.notes:
+            log.info("cycle %d: %s", cycle.id, note)
         if not result.report.taught:
             reason = f"no signal: none of {result.report.rows} rows taught anything"
             return await self.shop.end(cycle, "no_signal", reason, learning=report)

@@ -329,12 +329,12 @@ async def switches(conn: Connection, alias: str | None = None) -> list[Cycle]:
     return [Cycle(*row) for row in await cursor.fetchall()]
 
 
-async def read_settings(conn: Connection, cycle: int) -> tuple[dict[str, Any], datetime | None]:
-    """The ``[learn]`` settings that a cycle began with, and when it ended."""
-    cursor = await conn.execute("select settings, ended_at from cycles where id = %s", (cycle,))
+async def read_settings(conn: Connection, cycle: int) -> dict[str, Any]:
+    """The ``[learn]`` settings that a cycle began with."""
+    cursor = await conn.execute("select settings from cycles where id = %s", (cycle,))
     row = await cursor.fetchone()
     assert row is not None
-    return row[0], row[1]
+    return row[0]
 
 
 async def find_maker(conn: Connection, alias: str, candidate: str) -> Cycle | None:

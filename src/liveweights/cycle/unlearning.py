@@ -239,14 +239,14 @@ class _Bench:
                 f"cycle {cycle.id} learnt from answers that were archived since; bring them back"
                 f" first: liveweights restore {days}"
             )
-        known, ended = await ledger.read_settings(self.conn, cycle.id)
+        known = await ledger.read_settings(self.conn, cycle.id)
         try:
             learn = msgspec.convert(known, LearnSettings)
         except msgspec.ValidationError as error:
             raise CannotUnlearn(
                 f"the settings that cycle {cycle.id} had are not understood any more: {error}"
             ) from error
-        return Start(origin=incumbent, base=base, baseline=baseline, learn=learn, until=ended)
+        return Start(origin=incumbent, base=base, baseline=baseline, learn=learn)
 
     async def _learn(self, job: Job, folder: Path, read: Collection[Checkpoint]) -> Result:
         for one in read:

@@ -6,22 +6,46 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from liveweights.catalog.template import Render, TemplateRefusal
+from liveweights.catalog.template import EFFORT, NOTHING, SWITCHES, Render, TemplateRefusal
 from liveweights.record.example import Example
 from liveweights.record.feedback import Feedback
 
 _MARKS = ("FIRSTMARK", "SECONDMARK", "THIRDMARK")
 _NOTE = "(The user's reaction to the answer will be: {reaction})"
+MANNERS: tuple[Mapping[str, Any], ...] = (
+    NOTHING,
+    dict.fromkeys(SWITCHES, False),
+    dict.fromkeys(SWITCHES, True),
+    {EFFORT: "none"},
+)
+"""Variables with which a template may end its prompts in another way."""
+LAST = 64
+"""Tokens at the end of a prompt that are compared as text: a template may leave out some of them
+once the answer was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """What may stand between a user's message and the answer to it: its ``text``, that in tokens,
+    and the ``fleeting`` end of it that the template leaves out once the answer was given, such as
+    a thought that it opened."""
+
+    text: str
+    ids: tuple[int, ...]
+    fleeting: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Dialogue:
-    """``between`` stands between an answer and the user's next message, ``closing`` between that
-    and the next answer."""
+    """``between`` stands between an answer and the user's next message, one of ``closings`` (at
+    least one: that without any variables first) between that and the next answer."""
 
     between: str
-    closing: str
-    closing_ids: tuple[int, ...]
+    closings: tuple[Closing, ...]
+
+    @property
+    def closing_ids(self) -> tuple[int, ...]:
+        return self.closings[0].ids
 
     def follow_up(
         self, prompt_ids: Sequence[int], next_ids: Sequence[int], decode: Callable[[list[int]], str]
@@ -30,17 +54,25 @@ class Dialogue:
 
         None where that is not the same conversation one answer and one message later.
         """
-        if list(next_ids[: len(prompt_ids)]) != list(prompt_ids):
+        shared = max(0, len(prompt_ids) - LAST)
+        if list(next_ids[:shared]) != list(prompt_ids[:shared]):
             return None
-        return self.next_message(decode(list(next_ids[len(prompt_ids) :])))
+        return self.next_message(decode(list(prompt_ids[shared:])), decode(list(next_ids[shared:])))
 
-    def next_message(self, rest: str) -> str | None:
-        """The user's message in what the next request's prompt has behind that of the answer; None
-        as above."""
-        if not rest.endswith(self.closing):
+    def next_message(self, asked: str, rest: str) -> str | None:
+        """The user's message after an answer to what ends in ``asked``, where the next request's
+        prompt has ``rest`` from there on; None as above."""
+        closing = self._find_closing(asked)
+        lasting = asked.removesuffix(closing.fleeting) if closing else asked
+        last = self._find_closing(rest)
+        if not lasting or last is None or not rest.startswith(lasting):
             return None
-        parts = rest.removesuffix(self.closing).split(self.between)
+        parts = rest.removeprefix(lasting).removesuffix(last.text).split(self.between)
         return parts[1].strip() or None if len(parts) == 2 else None
+
+    def _find_closing(self, text: str) -> Closing | None:
+        found = (closing for closing in self.closings if text.endswith(closing.text))
+        return max(found, key=lambda closing: len(closing.text), default=None)
 
 
 def read_dialogue(tokenizer: Any, render: Render) -> Dialogue | None:
@@ -48,16 +80,26 @@ def read_dialogue(tokenizer: Any, render: Render) -> Dialogue | None:
     makes nothing of them."""
     roles = ("user", "assistant", "user")
     turns = [{"role": r, "content": m} for r, m in zip(roles, _MARKS, strict=True)]
-    try:
-        text = render(turns)
-    except TemplateRefusal:
-        return None
-    _, second, rest = text.partition(_MARKS[1])
-    between, third, closing = rest.partition(_MARKS[2])
-    if not (second and third and between and closing):
-        return None
-    ids: list[int] = tokenizer(closing, add_special_tokens=False).input_ids
-    return Dialogue(between, closing, tuple(ids))
+    between, closings = "", dict[str, Closing]()
+    for variables in MANNERS:
+        try:
+            text, begun = render(turns, None, variables), render(turns[:1], None, variables)
+        except TemplateRefusal:
+            if variables is NOTHING:
+                return None
+            continue
+        _, second, rest = text.partition(_MARKS[1])
+        apart, third, closing = rest.partition(_MARKS[2])
+        if not closings and not (second and third and apart and closing):
+            return None
+        between = between or apart
+        if not closing:
+            continue
+        ids: list[int] = tokenizer(closing, add_special_tokens=False).input_ids
+        pairs = enumerate(zip(begun, text, strict=False))
+        shared = next((place for place, (ours, theirs) in pairs if ours != theirs), len(begun))
+        closings.setdefault(closing, Closing(closing, tuple(ids), begun[shared:]))
+    return Dialogue(between, tuple(closings.values()))
 
 
 def read_opening(tokenizer: Any) -> tuple[int, ...]:
@@ -117,8 +159,10 @@ def hindsight_prompt(
     ``encode`` must not read special tokens in what a user wrote.
     """
     note = _NOTE.format(reaction=reaction.strip())
-    closing = dialogue.closing_ids if dialogue else ()
-    if closing and tuple(prompt_ids[-len(closing) :]) == closing:
+    closings = [closing.ids for closing in dialogue.closings] if dialogue else []
+    found = [ids for ids in closings if ids and tuple(prompt_ids[-len(ids) :]) == ids]
+    if found:
+        closing = max(found, key=len)
         return [*prompt_ids[: -len(closing)], *encode("\n\n" + note), *closing]
     begun = len(opening) if tuple(prompt_ids[: len(opening)]) == opening else 0
     return [*prompt_ids[:begun], *encode(note + "\n\n"), *prompt_ids[begun:]]

@@ -160,7 +160,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     is the mean over steps, before clipping. ``served_routing`` are the rows whose answers went
     through the experts that served them, ``unfit_routing`` those whose recorded experts are not of
     this model. ``way`` is how log-probabilities were computed. ``resumed`` are steps that a start
-    which was killed had made. ``conduct`` is of the episodes that were learnt from.
+    which was killed had made. ``conduct`` is of the episodes that were learnt from. ``notes`` say
+    which settings changed nothing.
     """
 
     signals: dict[str, int]
@@ -191,6 +192,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     resumed: int = 0
     moved: list[Moved] = []
     alarms: list[str] = []
+    notes: list[str] = []
     conduct: Conduct | None = None
     seconds: float = 0.0
 

@@ -172,6 +172,7 @@ def learn(job: Job, folder: Path) -> Result:
             entropy_before=before.entropy if questions else None,
             entropy=kept.scores.entropy if questions else None,
             moved=most_moved(held),
+            notes=list(policy.updater.notes),
         )
         kind = policy.updater.kind
         policy.save(folder / WEIGHTS)

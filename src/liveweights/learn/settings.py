@@ -24,11 +24,24 @@ class LearnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ] = "lora"
     adapt: Annotated[
         tuple[Literal["attention", "mlp", "experts"], ...],
-        Meta(min_length=1, description="The parts of the model that LoRA adapts; no router is."),
+        Meta(
+            min_length=1,
+            description=(
+                "The parts of the model that LoRA adapts; no router is. Of a new adapter: one that"
+                " is live goes on as it is."
+            ),
+        ),
     ] = ("attention", "mlp", "experts")
-    rank: Annotated[int, Meta(ge=1, le=2**16, description="Rank of the LoRA update.")] = 16
+    rank: Annotated[
+        int, Meta(ge=1, le=2**16, description="Rank of the LoRA update, of a new adapter as above.")
+    ] = 16
     alpha: Annotated[
-        int, Meta(ge=1, le=2**20, description="LoRA alpha; the update is scaled alpha/rank.")
+        int,
+        Meta(
+            ge=1,
+            le=2**20,
+            description="LoRA alpha, likewise; the update is scaled alpha/rank.",
+        ),
     ] = 32
     learning_rate: Annotated[float, Meta(gt=0, le=1, description="AdamW's step size.")] = 5e-4
     full_learning_rate: Annotated[

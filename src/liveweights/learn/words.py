@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 
 from liveweights.catalog.template import Render, TemplateRefusal
+from liveweights.learn.dialogue import MANNERS
 from liveweights.record.example import Example
 from liveweights.record.generation import Generation
 
@@ -19,20 +20,23 @@ _SYSTEM, _ASKED, _ANSWERED, _NEXT = "SYSTEMMARK", "FIRSTMARK", "SECONDMARK", "TH
 class Frame:
     """What a chat template puts around messages: ``opening`` before the first of a user, ``system``
     and ``asked`` around a system message before it (None: the template takes none), ``answering``
-    between a user's and the answer, ``between`` from there to the next of the user."""
+    between a user's and the answer, ``between`` from there to the next of the user, and one of
+    ``closings`` behind the last, which need not be the same: a thought may be opened."""
 
     opening: str
     answering: str
     between: str
     system: str | None
     asked: str
+    closings: frozenset[str]
 
     def split(self, text: str) -> list[dict[str, str]] | None:
         """The messages of a prompt that was rendered so; None where it was not, or where it holds
         more than what system, user and assistant say."""
-        if not text.endswith(self.answering):
+        closing = max(filter(text.endswith, self.closings), key=len, default=None)
+        if closing is None:
             return None
-        text = text.removesuffix(self.answering)
+        text = text.removesuffix(closing)
         told: list[dict[str, str]] = []
         if text.startswith(self.opening):
             text = text.removeprefix(self.opening)
@@ -61,10 +65,11 @@ def read_frame(render: Render) -> Frame | None:
         text = render([*_turn(_ASKED, _ANSWERED), {"role": "user", "content": _NEXT}])
         opening, first, rest = text.partition(_ASKED)
         answering, second, rest = rest.partition(_ANSWERED)
-        between, third, closing = rest.partition(_NEXT)
+        between, third, _ = rest.partition(_NEXT)
     except TemplateRefusal:
         return None
-    if not (first and second and third and between and answering) or closing != answering:
+    closings = frozenset(_read_closings(render, asked))
+    if not (first and second and third and between and answering and closings):
         return None
     try:
         told = render([{"role": "system", "content": _SYSTEM}, asked])
@@ -73,7 +78,17 @@ def read_frame(render: Render) -> Frame | None:
     before, mark, rest = told.partition(_SYSTEM)
     after, again, _ = rest.partition(_ASKED)
     known = bool(mark and again and before and after)
-    return Frame(opening, answering, between, before if known else None, after)
+    return Frame(opening, answering, between, before if known else None, after, closings)
+
+
+def _read_closings(render: Render, asked: dict[str, str]) -> Iterator[str]:
+    for variables in MANNERS:
+        try:
+            closing = render([asked], None, variables).partition(_ASKED)[2]
+        except TemplateRefusal:
+            continue
+        if closing:
+            yield closing
 
 
 def in_words(

@@ -28,10 +28,11 @@ order by n.created_at limit 1
 
 READ = f"""
 select distinct on (g.id) g.id, n.prompt_ids
-from cycle_rows r join generations g on g.day = r.day and g.id = r.generation
+from seals s join cycle_rows r on r.cycle = s.cycle
+join generations g on g.day = r.day and g.id = r.generation
 cross join lateral ({NEXT}) n
-where r.cycle = %(cycle)s and g.endpoint = 'chat' and g.session is not null
-  and n.created_at <= coalesce(%(until)s::timestamptz, 'infinity')
+where s.cycle = %s and g.endpoint = 'chat' and g.session is not null
+  and n.created_at <= s.claimed_at
 """
 
 # The answer before a request, as `NEXT` has it the other way round.
@@ -44,8 +45,9 @@ where g.tenant = n.tenant and g.session = n.session and g.alias = n.alias
 order by g.created_at desc limit 1
 """
 
-# Requests page by page, each with the answer before it where that was not heard yet: behind that
-# one's own prompt stand its text and the next message, where it is the same conversation.
+# Requests page by page, each with the answer before it where that was not heard yet. The end of
+# that one's prompt is for the reader to compare: a template may not repeat all of it. Behind it
+# stand the answer's text and the next message, where it is the same conversation.
 UNHEARD = f"""
 with n as materialized (
     select id, created_at, tenant, session, alias, checkpoint, prompt_ids from generations
@@ -53,12 +55,15 @@ with n as materialized (
       and (created_at, id) > (%(at)s, %(id)s)
     order by created_at, id limit %(most)s
 )
-select n.created_at, n.id, before.id, before.root, before.rest
+select n.created_at, n.id, before.id, before.root, before.asked, before.rest
 from n left join lateral (
     select g.id, (select root from ancestry where id = g.checkpoint) as root,
-        case when n.prompt_ids[1:cardinality(g.prompt_ids)] = g.prompt_ids
-            then n.prompt_ids[cardinality(g.prompt_ids) + 1:] end as rest
+        g.prompt_ids[shared + 1:] as asked,
+        case when n.prompt_ids[1:shared] = g.prompt_ids[1:shared]
+            then n.prompt_ids[shared + 1:] end as rest
     from ({PREVIOUS}) g
+    cross join lateral (
+        select greatest(cardinality(g.prompt_ids) - %(last)s, 0) as shared) compared
     where g.output <> ''
       and not exists (
           select from feedback f
@@ -113,12 +118,10 @@ select count(*) from (
 """
 
 
-async def read_follow_ups(
-    conn: Connection, cycle: int, until: datetime | None = None
-) -> dict[str, list[int]]:
-    """For each chat answer that the cycle claimed and whose session went on, up to then: the token
+async def read_follow_ups(conn: Connection, cycle: int) -> dict[str, list[int]]:
+    """For each chat answer that the cycle claimed and whose session had gone on by then: the token
     ids of the next request's prompt."""
-    cursor = await conn.execute(READ.encode(), {"cycle": cycle, "until": until})
+    cursor = await conn.execute(READ.encode(), (cycle,))
     return dict(await cursor.fetchall())
 
 
@@ -137,13 +140,14 @@ async def count_follow_ups(
 @dataclass(frozen=True, slots=True)
 class Unheard:
     """A request ``id`` that came ``at`` that time after a chat ``answer`` on the base ``root``:
-    what its prompt has behind the answer's own, in tokens; None where it does not begin with
-    that."""
+    the last tokens of what was ``asked`` then, and all that its own prompt has from there on; None
+    where what is before these is not the same."""
 
     at: datetime
     id: str
     answer: str
     root: str | None
+    asked: list[int]
     rest: list[int] | None
 
 
@@ -166,17 +170,23 @@ async def heard_until(conn: Connection, model: str, classifier: str) -> datetime
 
 
 async def find_unheard(
-    conn: Connection, model: str, classifier: str, after: tuple[datetime, str], *, most: int
+    conn: Connection,
+    model: str,
+    classifier: str,
+    after: tuple[datetime, str],
+    *,
+    most: int,
+    last: int,
 ) -> Page:
     """Of the next ``most`` requests to the model, by time and id, those that went on from an answer
-    to which nobody reacted otherwise, and which the classifier has not read, oldest first. Both may
-    be learnt from."""
+    to which nobody reacted otherwise, and which the classifier has not read, oldest first, with the
+    ``last`` tokens of what was asked before. Both may be learnt from."""
     values = {"model": model, "classifier": classifier, "most": most}
-    values |= {"at": after[0], "id": after[1]}
+    values |= {"at": after[0], "id": after[1], "last": last}
     cursor = await conn.execute(UNHEARD.encode(), values)
     rows = await cursor.fetchall()
-    last = (rows[-1][0], rows[-1][1]) if len(rows) == most else None
-    return Page([Unheard(*row) for row in rows if row[2] is not None], last)
+    end = (rows[-1][0], rows[-1][1]) if len(rows) == most else None
+    return Page([Unheard(*row) for row in rows if row[2] is not None], end)
 
 
 async def keep_moods(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import LiteralString
@@ -146,6 +146,15 @@ on conflict (cycle) do update set trained = excluded.trained,
     held_back = excluded.held_back, leaves = excluded.leaves
 """
 
+# What was heard is claimed with it, also where the clock of who recorded it is ahead.
+CLAIMED = """
+update seals set claimed_at = greatest(now(), (
+    select max(h.at) from cycle_rows r
+    join follow_ups h on h.day = r.day and h.generation = r.generation
+    where r.cycle = %(cycle)s))
+where cycle = %(cycle)s
+"""
+
 HELD_BACK = """
 select r.day, r.generation
 from cycle_rows r join generations g on g.day = r.day and g.id = r.generation join (
@@ -179,7 +188,10 @@ EARLIER = """
 with voters as (
     select distinct g.tenant, g.user_id
     from cycle_rows r join generations g on g.day = r.day and g.id = r.generation
-    where r.cycle = %(cycle)s and g.user_id is not null
+    where r.cycle = %(cycle)s and g.user_id is not null and %(tenants)s::text[] is null
+    union
+    select tenant, user_id
+    from unnest(%(tenants)s::text[], %(users)s::text[]) as named (tenant, user_id)
 )
 select v.tenant, v.user_id, votes.count
 from voters v cross join lateral (
@@ -288,6 +300,7 @@ async def claim(
     insert = _insert(await hold(conn))
     await conn.execute(insert, {"cycle": cycle, "days": days, "ids": ids, "splits": splits})
     await conn.execute(SEAL, {"cycle": cycle, "days": days})
+    await conn.execute(CLAIMED, {"cycle": cycle})
     return replace(await count(conn, cycle), left=left)
 
 
@@ -298,7 +311,8 @@ async def _read_before(conn: Connection, alias: str, cycle: int) -> list[int]:
 
 
 async def copy_claim(conn: Connection, cycle: int, to: int) -> None:
-    """Let another cycle have claimed what is left of what ``cycle`` did, and seal it."""
+    """Let another cycle have claimed what is left of what ``cycle`` did, when that did, and seal
+    it."""
     await conn.execute(
         "insert into cycle_rows (cycle, generation, feedback, split, left_out)"
         " select %s, generation, feedback, split, left_out from cycle_rows where cycle = %s"
@@ -308,6 +322,11 @@ async def copy_claim(conn: Connection, cycle: int, to: int) -> None:
     cursor = await conn.execute("select distinct day from cycle_rows where cycle = %s", (to,))
     days = [day for (day,) in await cursor.fetchall()]
     await conn.execute(SEAL, {"cycle": to, "days": days})
+    await conn.execute(
+        "update seals set claimed_at = s.claimed_at from seals s"
+        " where seals.cycle = %s and s.cycle = %s",
+        (to, cycle),
+    )
 
 
 async def read_teachers(conn: Connection, cycle: int) -> list[tuple[str, str | None]]:
@@ -342,12 +361,25 @@ async def count(conn: Connection, cycle: int) -> Claim:
 
 
 async def count_earlier(
-    conn: Connection, cycle: int, alias: str, most: int
+    conn: Connection,
+    cycle: int,
+    alias: str,
+    most: int,
+    *,
+    users: Collection[tuple[str, str]] | None = None,
 ) -> dict[tuple[str, str], int]:
-    """How many answers and episodes of earlier cycles of the alias, ``most`` at most, each of those
-    (tenant, user) reacted to who are named in what the cycle claimed; nobody without any."""
+    """How many answers and episodes of earlier cycles of the alias, ``most`` at most, each of
+    ``users`` (tenant, user) reacted to; nobody without any. None: who is named in what the cycle
+    claimed."""
     model, _ = await read_branch(conn, alias)
-    cursor = await conn.execute(EARLIER, {"cycle": cycle, "model": model, "most": most})
+    values = {
+        "cycle": cycle,
+        "model": model,
+        "most": most,
+        "tenants": None if users is None else [tenant for tenant, _ in users],
+        "users": None if users is None else [user for _, user in users],
+    }
+    cursor = await conn.execute(EARLIER, values)
     return {(tenant, user): count for tenant, user, count in await cursor.fetchall()}
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -9,6 +10,7 @@ from tests.learn.updaters.conformance import UpdaterConformance
 
 from liveweights.learn.policy import Policy
 from liveweights.learn.settings import LearnSettings
+from liveweights.learn.updaters.lora import Lora
 
 PARTS = [("attention",), ("mlp",), ("experts",), ("attention", "mlp", "experts")]
 
@@ -48,6 +50,22 @@ class TestLora(UpdaterConformance):
         )
 
 
+def test_settings_that_are_for_a_new_adapter_are_noted(base_of: Path, tmp_path: Path) -> None:
+    made = LearnSettings(adapt=("attention", "mlp", "experts"), rank=4, alpha=8)
+    first = Lora(base_of, None, made)
+    assert first.notes == ()
+    first.save(tmp_path / "made")
+    assert Lora(base_of, tmp_path / "made", made).notes == ()
+    other = msgspec.structs.replace(made, adapt=("attention",), rank=8, alpha=16)
+    goes_on = Lora(base_of, tmp_path / "made", other)
+    assert [note.partition("learn.")[2].split()[0] for note in goes_on.notes] == [
+        "rank",
+        "alpha",
+        "adapt",
+    ]
+    assert "is of rank 4, and goes on so: learn.rank (8)" in goes_on.notes[0]
+
+
 def test_a_model_without_the_part_is_refused(dense: Path) -> None:
     with pytest.raises(ValueError, match="no weights that are experts"):
         Policy(dense, None, LearnSettings(adapt=("experts",)))
@@ -58,3 +76,8 @@ def dense(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.learn.families import make_family
 
     return make_family("llama", tmp_path_factory.mktemp("dense"))
+
+
+@pytest.fixture(params=["dense", "moe"])
+def base_of(request: pytest.FixtureRequest) -> Path:
+    return request.getfixturevalue(request.param)

@@ -29,6 +29,7 @@ class FullWeights:
     """
 
     kind: Kind = "full"
+    notes: tuple[str, ...] = ()
 
     def __init__(self, base: Path, parent: Path | None, settings: LearnSettings) -> None:
         torch.manual_seed(settings.seed)

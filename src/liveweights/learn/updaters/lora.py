@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from liveweights.learn import sharing
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.updaters.adapted import fuse
 from liveweights.learn.updaters.load import compute_dtype, device_of, load_model
-from liveweights.learn.updaters.targets import find_targets
+from liveweights.learn.updaters.targets import Part, find_parts, find_targets
 from liveweights.weights.checkpoint import Kind
 from liveweights.weights.loading import LOADING, load_adapter
 
@@ -32,8 +33,11 @@ class Lora:
         torch.manual_seed(settings.seed)
         with LOADING:
             model = load_model(base, compute_dtype(settings), device_of(settings))
+            self.notes: tuple[str, ...] = ()
             if parent is not None:
+                parts = find_parts(model)
                 self.model: Any = load_adapter(model, parent, is_trainable=True)
+                self.notes = tuple(_compare(self.model, parts, settings))
             else:
                 targets = find_targets(model, settings.adapt)
                 config = LoraConfig(
@@ -69,3 +73,32 @@ class Lora:
         }
         if sharing.rank() == 0:
             self.model.save_pretrained(str(folder), state_dict=adapter, safe_serialization=True)
+
+
+def _compare(model: Any, parts: Mapping[str, Part], settings: LearnSettings) -> Iterator[str]:
+    """Where an adapter that goes on is not what the settings would make, in sentences."""
+    config = model.peft_config["default"]
+    if config.r != settings.rank:
+        yield _note("is of rank", config.r, "rank", settings.rank)
+    if config.lora_alpha != settings.alpha:
+        yield _note("has the alpha", config.lora_alpha, "alpha", settings.alpha)
+    names = (name for name, weight in model.named_parameters() if weight.requires_grad)
+    paths = {
+        name.removeprefix("base_model.model.").partition(".lora_")[0].replace(".base_layer", "")
+        for name in names
+    }
+    adapted = {parts[path] for path in paths if path in parts}
+    wanted = set(settings.adapt).intersection(parts.values())
+    if adapted != wanted:
+        yield _note("adapts", _list(adapted), "adapt", _list(settings.adapt))
+
+
+def _note(does: str, what: object, name: str, wanted: object) -> str:
+    return (
+        f"the adapter that is live {does} {what}, and goes on so: learn.{name} ({wanted}) is for a"
+        " new one"
+    )
+
+
+def _list(parts: Collection[Part]) -> str:
+    return " and ".join(sorted(parts)) or "nothing that is known"

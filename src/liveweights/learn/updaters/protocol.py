@@ -27,6 +27,11 @@ class Updater(Protocol):
         """AdamW's step size for these parameters."""
         ...
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about settings that change nothing here."""
+        ...
+
     def parameters(self) -> list[Any]:
         """The float32 tensors that an optimizer may move. Nothing else of the model changes."""
         ...

@@ -64,6 +64,25 @@ def find_targets(model: Any, parts: Collection[Part]) -> Targets:
     return Targets(modules, parameters, transposed)
 
 
+def find_parts(model: Any) -> dict[str, Part]:
+    """What each module that `find_targets` may choose weights of is for, by its name."""
+    import torch
+    from transformers.pytorch_utils import Conv1D
+
+    head = model.get_output_embeddings()
+    parts: dict[str, Part] = {}
+    for name, module in model.named_modules():
+        if name.rpartition(".")[2] == "experts" and any(
+            parameter.ndim == 3 for parameter in module.parameters(recurse=False)
+        ):
+            parts[name] = "experts"
+        elif isinstance(module, (torch.nn.Linear, Conv1D)) and module is not head:
+            part = _part_of(name, model.get_submodule(name.rpartition(".")[0]))
+            if part is not None:
+                parts[name] = part
+    return parts
+
+
 def _fused(model: Any) -> Iterator[str]:
     """Names of three-dimensional expert weights."""
     for name, parameter in model.named_parameters():

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from liveweights.catalog.control import Hidden
-from liveweights.catalog.template import TemplateRefusal
+from liveweights.catalog.template import EFFORT, TemplateRefusal
 from liveweights.catalog.template_host import CONTINUE
 from liveweights.engines.text import heal
 from liveweights.http.errors import bad_request, need, unsupported
@@ -24,7 +24,7 @@ from liveweights.serve.api.syntax.arguments import write_value
 from liveweights.serve.api.syntax.find import takes_tools
 from liveweights.serve.api.syntax.hermes import INSTRUCTED, write_tools
 from liveweights.serve.api.syntax.protocol import ID_LENGTH, INPUT
-from liveweights.serve.api.thinking import EFFORT, effort_variables, names_in
+from liveweights.serve.api.thinking import effort_variables, names_in
 from liveweights.serve.api.tools import CalledTool
 from liveweights.serve.api.turns import Renderer, render_turns
 

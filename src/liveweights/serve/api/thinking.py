@@ -6,13 +6,10 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from liveweights.catalog.template import EFFORT, SWITCHES
 from liveweights.engines.thinking import ThinkingBudget
 from liveweights.serve.api.syntax.thinking import Prompted, Splitter, Thinker
 
-EFFORT = "reasoning_effort"
-SWITCHES = ("enable_thinking", "thinking")
-"""Variables of templates that turn thinking on and off: Qwen, GLM and Nemotron; DeepSeek and
-others."""
 WITHOUT = ("none", "minimal")
 """Efforts that mean not to think, where a template has a switch only."""
 _TAG = re.compile(r"\{[{%](.*?)[}%]\}", re.DOTALL)
