@@ -100,6 +100,11 @@ class ResponseStore:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
+    async def reach(self) -> None:
+        """Return where something could be read or added now."""
+        async with connect(self._pool) as conn:
+            await conn.execute("select 1")
+
     async def add(self, response: StoredResponse) -> None:
         """Return once durable; what a user asked before being forgotten is not kept."""
         async with connect(self._pool) as conn:

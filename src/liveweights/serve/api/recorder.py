@@ -42,6 +42,10 @@ class Recorder(Protocol):
 class Responses(Protocol):
     """``record.responses.ResponseStore`` is the real one. Every method raises StoreAway."""
 
+    async def reach(self) -> None:
+        """Returns where something could be read or added now."""
+        ...
+
     async def add(self, response: StoredResponse, /) -> None:
         """Returns once durable. Raises Unstorable."""
         ...
@@ -105,6 +109,10 @@ class Conversations(Protocol):
         """What was ``asked`` then (None: now), and its answer. Returns once durable, with the
         ``response`` that they are of. One that is there already
         stays as it is."""
+        ...
+
+    async def check_room(self, tenant: str, id: str, items: Sequence[dict[str, Any]], /) -> None:
+        """Raises ConversationTooLong where these and an answer cannot be added now."""
         ...
 
     async def items(self, tenant: str, id: str, /) -> list[dict[str, Any]]:

@@ -102,10 +102,14 @@ class ResponseShape:
         """Everything was sampled: bring the response to its final state."""
         if not self._sequence:  # not streamed
             self._sequence = 1
-            for token in draft.tokens:
-                for piece in self._read(token, last=token.stop is not None):
-                    self._tell(piece)
+            self.read(draft)
         self.finish([draft], None if draft.reason != "length" else "max_output_tokens")
+
+    def read(self, draft: Draft) -> None:
+        """A draft that was sampled, and not streamed."""
+        for token in draft.tokens:
+            for piece in self._read(token, last=token.stop is not None):
+                self._tell(piece)
 
     def finish(self, drafts: Sequence[Draft], end: End | None) -> None:
         """The same after several steps; ``end`` is the bound that ended them, if one did."""
