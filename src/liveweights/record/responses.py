@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, LiteralString
 
@@ -41,6 +42,12 @@ with recursive turns as (
 )
 select input, body -> 'output', previous, size from turns order by depth desc
 """
+
+OUTPUTS = """
+select body -> 'output', octet_length((body -> 'output')::text) from responses
+where tenant = %s and id = any(%s)
+"""
+AT_ONCE = 20
 
 ROOT = """
 with recursive turns as (
@@ -139,6 +146,23 @@ class ResponseStore:
         if not rows or rows[0][2] is not None:
             raise UnknownResponse(rows[0][2] if rows else id)
         return [item for asked, answered, *_ in rows for item in (*asked, *answered)]
+
+    async def outputs(self, tenant: str, ids: Sequence[str]) -> list[dict[str, Any]]:
+        """The items of these answers, of those that are stored. Raises ConversationTooLong."""
+        if len(ids) > LONGEST:
+            raise ConversationTooLong(f"items of more than {LONGEST} answers are named")
+        items: list[dict[str, Any]] = []
+        size = 0
+        async with connect(self._pool) as conn:
+            # A few at a time, so that no more than that is read beyond what may be.
+            for start in range(0, len(ids), AT_ONCE):
+                values = (tenant, list(ids[start : start + AT_ONCE]))
+                for output, bytes in await (await conn.execute(OUTPUTS, values)).fetchall():
+                    items += output
+                    size += bytes
+                if size > LARGEST:
+                    raise ConversationTooLong(f"the answers named have more than {LARGEST} bytes")
+        return items
 
     async def episode(self, tenant: str, id: str) -> str:
         """What its first answer's request called the conversation up to ``id`` in

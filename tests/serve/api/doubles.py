@@ -288,6 +288,11 @@ class MemoryResponses:
         before = await self.conversation(tenant, row.previous) if row.previous else []
         return [*before, *row.input, *row.body["output"]]
 
+    async def outputs(self, tenant: str, ids: Sequence[str], /) -> list[dict[str, Any]]:
+        await self.reach()
+        there = (self.rows[tenant, id] for id in ids if (tenant, id) in self.rows)
+        return [item for row in there for item in row.body["output"]]
+
     async def episode(self, tenant: str, id: str, /) -> str:
         row = self._get(tenant, id)
         if row.previous:

@@ -61,6 +61,10 @@ class Responses(Protocol):
         """
         ...
 
+    async def outputs(self, tenant: str, ids: Sequence[str], /) -> list[dict[str, Any]]:
+        """The items of these answers, of those that are stored. Raises ConversationTooLong."""
+        ...
+
     async def episode(self, tenant: str, id: str, /) -> str:
         """What the conversation up to the answer is called. Raises UnknownResponse."""
         ...

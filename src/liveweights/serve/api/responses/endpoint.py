@@ -24,6 +24,7 @@ from liveweights.serve.api.responses.items import Item, to_messages
 from liveweights.serve.api.responses.keeping import Keeper, conversations_of
 from liveweights.serve.api.responses.kept import reachable
 from liveweights.serve.api.responses.objects import DeletedResponse, make_response
+from liveweights.serve.api.responses.references import resolve
 from liveweights.serve.api.responses.request import ResponsesRequest
 from liveweights.serve.api.responses.shape import ResponseShape
 from liveweights.serve.api.responses.steps import answer_with_tools, find_served
@@ -41,7 +42,7 @@ class ResponsesEndpoint:
         service = self._service
         if service.responses is None:
             request.store = self._without_store(request)
-        new = request.items()
+        new = await resolve(request.items(), service.responses, caller.tenant)
         caller = await self._in_episode(request, caller)
         messages = to_messages(await self._earlier(request, caller), "earlier")
         messages += to_messages(new, "input")
