@@ -54,7 +54,8 @@ def test_a_conversation_is_its_chain(database_dsn: str, monkeypatch: pytest.Monk
             f"{what} {id}" for id in "abc" for what in ("ask", "say")
         ]
         assert (await store.read("t", "b"))["id"] == "b"
-        for call in (store.read, store.conversation, store.delete):
+        assert await store.asked("t", "b") == [{"role": "user", "content": "ask b"}]
+        for call in (store.read, store.asked, store.conversation, store.delete):
             with pytest.raises(UnknownResponse):
                 await call("another tenant", "c")
         outputs = await store.outputs("t", ["c", "none", "a"])

@@ -119,10 +119,15 @@ class ResponseStore:
 
     async def read(self, tenant: str, id: str) -> dict[str, Any]:
         """The answer as it was sent. Raises UnknownResponse."""
+        return await self._read("select body from responses", tenant, id)
+
+    async def asked(self, tenant: str, id: str) -> list[dict[str, Any]]:
+        """The items that were new in its request. Raises UnknownResponse."""
+        return await self._read("select input from responses", tenant, id)
+
+    async def _read(self, what: LiteralString, tenant: str, id: str) -> Any:
         async with connect(self._pool) as conn:
-            cursor = await conn.execute(
-                "select body from responses where tenant = %s and id = %s", (tenant, id)
-            )
+            cursor = await conn.execute(f"{what} where tenant = %s and id = %s", (tenant, id))
             row = await cursor.fetchone()
         if row is None:
             raise UnknownResponse(id)

@@ -283,6 +283,9 @@ class MemoryResponses:
     async def read(self, tenant: str, id: str, /) -> dict[str, Any]:
         return self._get(tenant, id).body
 
+    async def asked(self, tenant: str, id: str, /) -> list[dict[str, Any]]:
+        return self._get(tenant, id).input
+
     async def conversation(self, tenant: str, id: str, /) -> list[dict[str, Any]]:
         row = self._get(tenant, id)
         before = await self.conversation(tenant, row.previous) if row.previous else []

@@ -54,6 +54,10 @@ class Responses(Protocol):
         """The answer as it was sent. Raises UnknownResponse."""
         ...
 
+    async def asked(self, tenant: str, id: str, /) -> list[dict[str, Any]]:
+        """The items that were new in its request. Raises UnknownResponse."""
+        ...
+
     async def conversation(self, tenant: str, id: str, /) -> list[dict[str, Any]]:
         """All items up to and with the answer, the oldest first.
 

@@ -1,16 +1,14 @@
-"""POST /v1/responses; GET and DELETE /v1/responses/{id}"""
+"""POST /v1/responses"""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from liveweights.http.errors import ApiError, bad_request, unsupported
+from liveweights.http.errors import bad_request, unsupported
 from liveweights.http.exchange import Exchange
-from liveweights.http.wire import reply
 from liveweights.record.errors import ConversationTooLong, UnknownResponse
 from liveweights.record.generation import EPISODE
 from liveweights.serve.api.admission import admitted, pinned, turn
@@ -23,7 +21,7 @@ from liveweights.serve.api.responses.conversations import known
 from liveweights.serve.api.responses.items import Item, to_messages
 from liveweights.serve.api.responses.keeping import Keeper, conversations_of
 from liveweights.serve.api.responses.kept import reachable
-from liveweights.serve.api.responses.objects import DeletedResponse, make_response
+from liveweights.serve.api.responses.objects import make_response
 from liveweights.serve.api.responses.references import resolve
 from liveweights.serve.api.responses.request import ResponsesRequest
 from liveweights.serve.api.responses.shape import ResponseShape
@@ -147,30 +145,3 @@ class ResponsesEndpoint:
             name = "store" if request.store else "previous_response_id"
             raise unsupported(name, f"This server keeps no responses; leave {name!r} out.")
         return False
-
-
-class ResponseEndpoint:
-    """One stored response: GET shows it, DELETE forgets it."""
-
-    def __init__(self, service: Service) -> None:
-        self._service = service
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        client = await self._service.authenticator.authenticate(scope, use="answers")
-        await self._service.limiter.charge(client, "reads")
-        tenant = client.tenant
-        id: str = scope["path_params"]["id"]
-        store = self._service.responses
-        try:
-            if store is None or "\0" in id:
-                raise UnknownResponse(id)
-            with reachable():
-                if scope["method"] == "DELETE":
-                    await store.delete(tenant, id)
-                    body: Any = DeletedResponse(id)
-                else:
-                    body = await store.read(tenant, id)
-        except UnknownResponse:
-            message = f"No response {id[:100]!r} is stored here."
-            raise ApiError(404, message, param="id", code="response_not_found") from None
-        await reply(send, 200, msgspec.json.encode(body))
