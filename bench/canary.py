@@ -17,7 +17,7 @@ from _report import arguments, finish, table
 from liveweights.gate.settings import GateSettings
 from liveweights.release.canary import Reward, compare_arms
 from liveweights.release.decision import Look, decide
-from liveweights.release.guards import Answer, watch_answers
+from liveweights.release.guards import Answer, Answers, watch_answers
 from liveweights.release.rollout import apply, begin, shares
 from liveweights.release.settings import CanarySettings
 from liveweights.serve.router import position
@@ -63,7 +63,7 @@ class Ending:
 def simulate(habit: Habit, settings: CanarySettings, seed: int) -> Ending:
     draw = random.Random(seed)
     rollout, gate = begin(settings), GateSettings()
-    answers: list[Answer] = []
+    answers = Answers()
     rewards: list[Reward] = []
     arms: dict[str, bool] = {}
     now = stepped = 0.0
@@ -82,7 +82,7 @@ def simulate(habit: Habit, settings: CanarySettings, seed: int) -> Ending:
                 arm = "canary" if canary else "live"
                 when, took = at + turn / 10, how.seconds * draw.lognormvariate(0, 0.5)
                 text = "" if silent else how.text
-                answers.append(Answer(arm, session, when, failed, False, took, text))
+                answers.add(Answer(arm, session, when, failed, False, took, text))
                 if not failed:
                     value = 0.0 if silent else 0.75 if taken else -0.25
                     rewards.append(Reward(arm, session, value, when))

@@ -10,8 +10,9 @@ import base64
 import hashlib
 import json
 import os
+import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -41,11 +42,13 @@ class Repository:
 
 @dataclass
 class Hub:
-    """``asked`` are the paths of all requests; ``fails`` those that are answered by a 500."""
+    """``asked`` are the paths of all requests; ``fails`` those that are answered by a 500, and
+    ``endless`` those whose content goes on for as long as somebody takes it."""
 
     repositories: dict[str, Repository] = field(default_factory=dict[str, Repository])
     asked: list[str] = field(default_factory=list[str])
     fails: set[str] = field(default_factory=set[str])
+    endless: set[str] = field(default_factory=set[str])
     url: str = ""
     objects: Files = field(default_factory=Files)
 
@@ -119,6 +122,8 @@ class _Handler(BaseHTTPRequestHandler):
                 if content is None:
                     return self._send({"error": "Entry not found"}, 404, "EntryNotFound")
                 headers = {"X-Repo-Commit": commit, "ETag": f'"{_oid(content)}"'}
+                if path in self.state.endless and self.command == "GET":
+                    return self._trickle(**headers)
                 return self._send(content, **headers)
             case [_, _, "info", "lfs", "objects", "batch"]:
                 return self._batch(json.loads(body))
@@ -203,6 +208,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(raw)
+
+    def _trickle(self, **headers: str) -> None:
+        self.send_response(200)
+        for name, value in {"Content-Length": str(1 << 40), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        with suppress(OSError):
+            while True:
+                self.wfile.write(b"0")
+                time.sleep(0.05)
 
 
 def _mode(path: str) -> str:

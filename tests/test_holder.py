@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from liveweights.holder import LOCK, Held, Holder, hold_home, read_id
+from liveweights.holder import LOCK, Held, Holder, hold_home, is_held, read_id
 
 
 def test_the_second_is_told_who_holds_it(tmp_path: Path) -> None:
@@ -49,6 +51,23 @@ def test_one_that_was_killed_holds_nothing(tmp_path: Path) -> None:
     assert left.is_dead()
     with hold_home(tmp_path):
         pass
+
+
+def test_whether_it_is_held_can_be_asked(tmp_path: Path) -> None:
+    assert not is_held(tmp_path)
+    with hold_home(tmp_path):
+        assert is_held(tmp_path)
+        assert is_held(tmp_path)
+    assert not is_held(tmp_path)
+
+
+def test_who_only_asks_keeps_nobody_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / LOCK).touch()
+    with (tmp_path / LOCK).open("rb") as asking:
+        fcntl.flock(asking, fcntl.LOCK_SH)
+        monkeypatch.setattr(time, "sleep", lambda _: asking.close())
+        with hold_home(tmp_path):
+            assert is_held(tmp_path)
 
 
 def test_a_file_that_is_not_ours_names_nobody(tmp_path: Path) -> None:

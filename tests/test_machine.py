@@ -80,6 +80,22 @@ def test_the_older_control_groups_bound_the_cores_too(
     assert machine.cores(proc) == 64
 
 
+@pytest.mark.parametrize(
+    "other",
+    ["2 1 0:2 / /x rw,relatime shared:5 - tmpfs  rw,size=4k", "", "2 1", "2 1 0:2 / /x rw -"],
+)
+def test_a_mount_that_is_not_understood_hides_no_group(tmp_path: Path, other: str) -> None:
+    """That of ``mount -t tmpfs "" /x`` has an empty source."""
+    proc = group(tmp_path / "self", "0::/a", f"/ {tmp_path} cgroup2 rw")
+    known = (proc / "mountinfo").read_text()
+    expected = machine.control_groups(proc)
+    assert [found.folder for found in expected] == [tmp_path / "a"]
+    (proc / "mountinfo").write_text(f"{other}\n{known}{other}\n")
+    assert machine.control_groups(proc) == expected
+    (proc / "mountinfo").write_text(known.replace(" none ", "  "))
+    assert machine.control_groups(proc) == expected
+
+
 def test_threads_that_share_a_core_count_once(tmp_path: Path) -> None:
     for cpu, siblings in enumerate(("0,2", "1,3", "0,2", "1,3")):
         folder = tmp_path / f"cpu{cpu}/topology"
@@ -131,6 +147,18 @@ def test_processes_are_found_by_where_they_work(tmp_path: Path) -> None:
         process.kill()
     assert machine.working_folder(process.pid) is None
     assert machine.processes_in(tmp_path) == []
+
+
+@pytest.mark.skipif(not machine.LINUX, reason="elsewhere a removed folder has no name")
+def test_processes_are_found_in_a_folder_that_was_removed(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with subprocess.Popen(["sleep", "60"], cwd=folder) as process:
+        folder.rmdir()
+        assert machine.processes_in(folder) == [process.pid]
+        folder.mkdir()  # another one of that name
+        assert machine.processes_in(folder) == [process.pid]
+        process.kill()
 
 
 def test_processes_are_found_without_proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,7 +98,7 @@ OWNERS = {
         "archives", "conversation_items", "conversations", "cycle_rows", "engine_metrics",
         "feedback", "feedback_keys", "follow_ups", "forgotten", "generations", "hearings",
         "last_seen", "quarantine", "responses", "rollup_histograms", "rollups", "seals", "series",
-        "shadow_answers", "upstream_objects",
+        "dropped_reads", "shadow_answers", "upstream_objects",
     },
     "release": {"aliases", "deployments", "model_states", "models", "releases", "warm"},
     "scoreboard": {"score_results", "score_runs"},

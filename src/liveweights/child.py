@@ -22,18 +22,24 @@ class Ended:
 
 
 async def run_child(
-    command: Sequence[str], *, env: Mapping[str, str] | None = None, apart: bool = True
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    apart: bool = True,
+    shown: bool = False,
 ) -> Ended:
     """Run it without input until it ends; a wait that is cancelled, by a time-out too, kills it.
 
-    ``apart``: its output and its errors are told apart; else ``messages`` is both, in order. Raises
-    OSError where there is no such program.
+    ``apart``: its output and its errors are told apart; else ``messages`` is both, in order.
+    ``shown``: its errors go where this process's go, and ``messages`` is empty. Raises OSError
+    where there is no such program.
     """
+    kept = asyncio.subprocess.PIPE if apart else asyncio.subprocess.STDOUT
     process = await asyncio.create_subprocess_exec(
         *command,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE if apart else asyncio.subprocess.STDOUT,
+        stderr=None if shown else kept,
         env=env,
     )
     try:
@@ -43,4 +49,5 @@ async def run_child(
             process.kill()
             await process.wait()
     assert process.returncode is not None
-    return Ended(process.returncode, output, (errors if apart else output).decode(errors="replace"))
+    messages = b"" if shown else errors if apart else output
+    return Ended(process.returncode, output, messages.decode(errors="replace"))

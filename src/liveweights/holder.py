@@ -8,10 +8,12 @@ import logging
 import os
 import secrets
 import socket
+import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
@@ -68,13 +70,28 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
         return f"process {self.pid} on {self.host}, since {self.since}"
 
 
+def is_held(home: Path) -> bool:
+    """Whether a process holds it now; False where the file system has no locks."""
+    try:
+        with (home / LOCK).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+    return False
+
+
 @contextmanager
 def hold_home(home: Path) -> Generator[Holder]:
     """Hold the folder of a service, until the block ends or this process does. Raises Held."""
     home.mkdir(parents=True, exist_ok=True)
     with (home / LOCK).open("a+b") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(file)
         except BlockingIOError:
             file.seek(0)
             holder = Holder.decode(file.read()) or "another process"
@@ -91,6 +108,15 @@ def hold_home(home: Path) -> Generator[Holder]:
         file.write(holder.encode().encode())
         file.flush()
         yield holder
+
+
+def _lock(file: IO[bytes]) -> None:
+    """Those who ask whether it is held hold it for an instant."""
+    for pause in (0.02, 0.1, 0.5):
+        with suppress(BlockingIOError):
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        time.sleep(pause)
+    return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def read_id(home: Path) -> str:

@@ -65,10 +65,13 @@ def control_groups(proc: Path = PROC) -> list[ControlGroup]:
         _, controllers, path = line.split(":", 2)
         own |= dict.fromkeys(controllers.split(","), path)
     found: list[ControlGroup] = []
-    for line in mounts:  # proc(5), mountinfo
+    for line in mounts:  # proc(5), mountinfo; a source may be empty, and two spaces are there then
         before, _, after = line.partition(" - ")
-        root, point = before.split()[3:5]
-        kind, _, options = after.split(maxsplit=2)
+        match before.split(" "), after.split(" "):
+            case [_, _, _, root, point, *_], [kind, _, options]:
+                pass
+            case _:
+                continue
         version = {"cgroup": 1, "cgroup2": 2}.get(kind)
         for controller in options.split(",") if version == 1 else [""] if version else []:
             if version is not None and controller in own:
@@ -200,9 +203,10 @@ def working_folder(pid: int) -> str | None:
 
 
 def processes_in(folder: Path) -> list[int]:
-    """The processes that work in ``folder``."""
+    """The processes that work in ``folder``, or in one that was removed from there."""
     real = os.path.realpath(folder)
-    return [pid for pid in psutil.pids() if working_folder(pid) == real]
+    names = {real, f"{real} (deleted)"}  # proc(5), /proc/pid/cwd
+    return [pid for pid in psutil.pids() if working_folder(pid) in names]
 
 
 def count_threads(uid: int) -> int:

@@ -18,24 +18,25 @@ from tests.record.rows import make_feedback, make_generation
 from tests.record.test_rollups import timed_id
 
 from liveweights.config import Config
-from liveweights.cycle import learning, ledger
-from liveweights.cycle.forgetting import Done, forget_user
+from liveweights.cycle import forgetting, learning, ledger
+from liveweights.cycle.forgetting import WORDS, Done, forget_user
 from liveweights.cycle.settings import CycleSettings
 from liveweights.learn.job import Job
 from liveweights.record import quarantine
 from liveweights.record.archive import archive
 from liveweights.record.batch import prepare, store
 from liveweights.record.binary import encode
+from liveweights.record.conversations import ConversationStore
 from liveweights.record.feedback import Feedback
 from liveweights.record.generation import Generation
 from liveweights.record.refused import refused_generation
-from liveweights.record.response import StoredResponse
+from liveweights.record.response import Conversation, StoredResponse
 from liveweights.record.responses import ResponseStore
 from liveweights.record.spill import Spill
 from liveweights.release import aliases, canaries
 from liveweights.release.settings import RetentionSettings
 from liveweights.store.database import Connection
-from liveweights.store.partitions import ensure
+from liveweights.store.partitions import TABLES, ensure
 from liveweights.weights.registry import Registry
 
 from .crash import pretend_to_learn
@@ -75,8 +76,8 @@ def say(number: int, at: datetime) -> tuple[Generation, list[Feedback]]:
 
 
 async def use(product: Product) -> None:
-    """Others', and the user's: in the record, in an archived day, in a stored conversation, in
-    quarantine, and waiting on disk."""
+    """Others', and the user's: in the record, in an archived day, in a stored response, in a
+    conversation, in quarantine, and waiting on disk."""
     await product.use(12)
     async with product.pool.connection() as conn:
         await prepare(conn)
@@ -101,6 +102,11 @@ async def use(product: Product) -> None:
             body={"id": "resp_1", "output": words},
         )
     )
+    talks = ConversationStore(product.pool)
+    topic = {"topic": canary.TEXT}
+    await talks.create(Conversation("conv_1", "default", datetime.now(UTC), topic), [])
+    said = {"id": "msg_1", "type": "message", "content": canary.TEXT}
+    await talks.add("default", "conv_1", [said], user=USER)
     spill = Spill(product.home / "spill" / "api")
     spill.append([encode(say(40, datetime.now(UTC))[0]), encode(make_generation("bobs", user="b"))])
     spill.close()
@@ -158,7 +164,8 @@ def test_the_canary_is_found_where_it_is(database_dsn: str, tmp_path: Path) -> N
     on_product(database_dsn, tmp_path, use, CONFIG)
     rows = {name.rpartition(".")[2].rpartition("_2")[0] for name in canary.find_rows(database_dsn)}
     assert rows >= {"generations", "feedback"}
-    for table in ("feedback_keys", "responses", "quarantine"):
+    kept = ("feedback_keys", "responses", "conversations", "conversation_items", "quarantine")
+    for table in kept:
         assert f"public.{table}" in canary.find_rows(database_dsn)
     files = canary.find_files(tmp_path)
     assert {Path(file).suffix for file in files} == {".rows", ".parquet"}
@@ -298,6 +305,43 @@ def test_without_a_worker_it_is_taken_back_here(
     assert_gone(database_dsn, tmp_path)
 
 
+def test_asking_again_finishes_what_a_kill_left_in_files(
+    database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows are gone by then, and with them what would say where else they were."""
+
+    async def killed_at_work(folder: Path) -> None:
+        (folder / "left.json").write_bytes((folder / "job.json").read_bytes())
+        raise Killed
+
+    async def killed(*arguments: object) -> list[str]:
+        raise Killed
+
+    async def test(product: Product) -> None:
+        await use(product)
+        monkeypatch.setattr(learning, "run_learner", killed_at_work)
+        worker = product.worker()
+        for _ in range(2):
+            with contextlib.suppress(Killed):
+                await worker.turn()
+        (folder,) = (product.home / "cycles").iterdir()
+        for step in ("_take_back", "remove_strays", "_erase"):
+            with monkeypatch.context() as patch:
+                patch.setattr(forgetting, step, killed)
+                with pytest.raises(Killed):
+                    await forget(product)
+                assert folder.exists() == (step == "_take_back")
+                folder.mkdir(exist_ok=True)
+        done = await forget(product)
+        assert (done.forgotten.generations, done.restarted) == (0, [int(folder.name)])
+        assert done.left == []
+        assert (await forget(product)).restarted == []
+        assert not folder.exists()
+
+    on_product(database_dsn, tmp_path, test, CONFIG)
+    assert_gone(database_dsn, tmp_path)
+
+
 def test_what_a_failed_update_said_goes_too(
     database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -321,6 +365,33 @@ def test_what_a_failed_update_said_goes_too(
 
     on_product(database_dsn, tmp_path, test, CONFIG)
     assert_gone(database_dsn, tmp_path)
+
+
+def test_every_table_that_rows_go_from_is_rewritten(database_dsn: str, tmp_path: Path) -> None:
+    """Else their bytes stay in the server's files; rollups have no words in them."""
+    removed = (
+        "select relname from pg_stat_xact_user_tables where n_tup_del > 0 and schemaname = 'public'"
+    )
+
+    async def test(product: Product) -> None:
+        await use(product)
+
+        async def look(conn: Connection) -> None:
+            cursor = await conn.execute(removed)
+            names.update([name for (name,) in await cursor.fetchall()])
+
+        async with await product.pool.getconn() as conn:
+            folder = product.config.record.archive_folder(product.home)
+            await forget_user(
+                conn, tmp_path, "default", USER, archive=folder, is_embedded=False, also=look
+            )
+
+    names: set[str] = set()
+    on_product(database_dsn, tmp_path, test, CONFIG)
+    dated = {name for name in names if name.startswith(tuple(f"{table}_2" for table in TABLES))}
+    assert names >= {"conversations", "conversation_items", "responses", "quarantine"}
+    assert dated
+    assert {name for name in names - dated if "rollup" not in name} <= set(WORDS)
 
 
 def test_who_is_not_known_is_forgotten_all_the_same(database_dsn: str, tmp_path: Path) -> None:

@@ -68,12 +68,14 @@ def gate(
     terms: Terms | None = None,
     trial: Trial | None = None,
     chats: Answer | None = None,
+    talk: bool = False,
     away: int = 0,
 ) -> Gating:
     """One gate over ``ROWS`` held-back rows whose users wrote "right" and the row's number, and
     over those of the gates before it; of a candidate that was brought, with a ``trial``. With
     ``chats`` the rows are episodes of chats, of which only the outcome was told, and that is what
-    the service says to a question. It is away after it answered ``away`` times, once."""
+    the service says to a question; with ``talk`` they are chats that users corrected, whose
+    words the candidate holds for likelier. It is away after it answered ``away`` times, once."""
     asked: list[dict[str, Any]] = []
 
     async def serve(request: web.Request) -> web.Response:
@@ -101,7 +103,9 @@ def gate(
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         pool = await open_pool(dsn)
         try:
-            cycle = await _until_gating(dsn, home, candidate, trial, chats is not None)
+            cycle = await _until_gating(
+                dsn, home, candidate, trial, chats=chats is not None, talk=talk
+            )
             url = f"http://127.0.0.1:{runner.addresses[0][1]}"
             config = Config(gate=settings, learn=LearnSettings(held_back_share=SHARE))
             settled = config.for_worker()
@@ -122,7 +126,7 @@ def gate(
 
 
 async def _until_gating(
-    dsn: str, home: Path, candidate: str, trial: Trial | None, chats: bool
+    dsn: str, home: Path, candidate: str, trial: Trial | None, *, chats: bool, talk: bool
 ) -> Cycle:
     pool = await open_pool(dsn)
     async with pool.connection() as conn:
@@ -137,7 +141,7 @@ async def _until_gating(
                     checkpoint=OLD,
                     prompt_ids=[i],
                     session=f"s{i // 4}",
-                    endpoint="chat" if chats else "completion",
+                    endpoint="chat" if chats or talk else "completion",
                 )
             )
             said: dict[str, Any] = {"signal": "correction", "text": f"right {i}"}
@@ -169,11 +173,11 @@ async def _until_gating(
             cycle = await ledger.advance(conn, cycle, state, candidate=candidate, learning=learning)
     folder = home / "cycles" / str(cycle.id)
     folder.mkdir(parents=True)
-    (folder / "result.json").write_bytes(msgspec.json.encode(_result(first)))
+    (folder / "result.json").write_bytes(msgspec.json.encode(_result(first, talk)))
     return cycle
 
 
-def _result(first: int) -> Result:
+def _result(first: int, worded: bool) -> Result:
     rows = [
         HeldBack(
             generation=f"gen{i}",
@@ -182,6 +186,8 @@ def _result(first: int) -> Result:
             candidate_answer=[-0.5, -0.5],
             incumbent_answer=[-0.5, -0.4],
             behaviour=[-0.5, -0.4],
+            candidate_truth=-1.0 - i % 3 / 10 if worded else None,
+            incumbent_truth=-1.5 if worded else None,
         )
         for i in range(first, first + ROWS)
     ]
@@ -289,18 +295,42 @@ def test_outcomes_alone_release_what_does_better_on_whole_episodes(
     found = gate(
         database_dsn,
         tmp_path,
-        lambda m, p: "never asked",
-        settings(episodes=("search",)),
+        lambda m, p: "as before",
+        settings(episodes=("search",), cases=ROWS // 4),
         chats=lambda model, question: searched(model, question, NEW),
     )
     assert found.cycle.state == "canary", found.cycle.reason
-    assert found.asked == []
+    assert len(found.asked) == 2 * (ROWS // 4)
     assert found.cycle.verdict is not None
     assert found.cycle.verdict["reasons"][0].startswith("search is better: +1.0000 [")
     evidence = found.cycle.verdict["evidence"]
     (finding,) = evidence["suites"]
     assert (finding["aim"], finding["difference"]["sessions"]) == ("no_harm", 12)
     assert evidence["monitors"]["candidate"]["answers"] == 84
+
+
+@pytest.mark.parametrize(
+    ("reply", "state"),
+    [("Here is what you asked for.", "canary"), ("I'm sorry, but I can't help.", "ended")],
+)
+def test_a_service_that_only_chats_releases_what_is_likelier_and_answers_as_before(
+    database_dsn: str, tmp_path: Path, reply: str, state: str
+) -> None:
+    found = gate(
+        database_dsn,
+        tmp_path,
+        lambda model, prompt: reply if model == NEW else "Here is what you wanted, I think.",
+        settings(),
+        talk=True,
+    )
+    assert found.cycle.state == state, found.cycle.reason
+    assert {tuple(body["prompt"]) for body in found.asked} == {(i,) for i in range(ROWS)}
+    assert all("stop" not in body for body in found.asked)
+    verdict = found.cycle.verdict or {}
+    assert verdict["evidence"]["monitors"]["candidate"]["answers"] == ROWS
+    assert verdict["evidence"]["reward"] is None
+    if state == "ended":
+        assert verdict["causes"] == ["habits"]
 
 
 def test_what_does_worse_on_whole_episodes_is_not_released(

@@ -115,11 +115,32 @@ def test_the_baseline_is_the_last_promoted_cycles(database_dsn: str) -> None:
     on_database(database_dsn, work)
 
 
+async def read_news(conn: Connection, most: int = 9, *, follow_ups: bool = False) -> News:
+    return await ledger.read_news(conn, "code", most=most, follow_ups=follow_ups)
+
+
+def test_news_are_counted_as_far_as_they_matter(database_dsn: str) -> None:
+    chat = {"alias": "code", "endpoint": "chat", "session": "s"}
+    ids = [f"g{n}" for n in range(6)]
+
+    async def work(conn: Connection) -> None:
+        await record_rows(conn, [make_generation(id, created_at=now(), **chat) for id in ids], [])
+        nothing, chats = await read_news(conn, 3), await read_news(conn, 3, follow_ups=True)
+        assert (nothing.judged, nothing.followed) == (0, 1)
+        assert (chats.judged, chats.followed) == (0, 3)
+        await record_rows(conn, [], [make_feedback(id, id, received_at=now()) for id in ids])
+        some, all_ = await read_news(conn, 3), await read_news(conn, 9)
+        assert (some.judged, some.followed) == (3, 0)
+        assert (all_.judged, all_.followed) == (6, 0)
+
+    on_database(database_dsn, work)
+
+
 def test_news_are_answers_that_something_was_said_of(database_dsn: str) -> None:
     """Each counts once, whatever is sent of it, and what was only shown does not."""
 
     async def work(conn: Connection) -> None:
-        assert await ledger.read_news(conn, "code") == News(0, 0, 0.0, math.inf)
+        assert await read_news(conn) == News(0, 0, 0.0, math.inf)
         await record_rows(
             conn,
             [make_generation(id, alias="code", created_at=now()) for id in "abc"],
@@ -128,7 +149,7 @@ def test_news_are_answers_that_something_was_said_of(database_dsn: str) -> None:
                 *(make_feedback(f"b{n}", "b", received_at=now()) for n in range(9)),
             ],
         )
-        first = await ledger.read_news(conn, "code")
+        first = await read_news(conn)
         assert (first.judged, first.followed, first.since_end) == (1, 0, math.inf)
         cycle = await ledger.begin(conn, "code", {})
         await ledger.advance(conn, cycle, "ended", outcome="no_signal")
@@ -139,7 +160,7 @@ def test_news_are_answers_that_something_was_said_of(database_dsn: str) -> None:
         await record_rows(
             conn, [], [make_feedback("c", "c", received_at=now(), signal="correction", text="x")]
         )
-        news = await ledger.read_news(conn, "code")
+        news = await read_news(conn)
         assert news.judged == 2
         assert news.since_start == pytest.approx(50, abs=15)
         assert news.since_end == pytest.approx(20, abs=15)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -100,6 +101,36 @@ def test_a_better_one_goes_up_and_reaches_everyone_with_its_numbers(
         assert [row[0] for row in rows] == ["canary", "step", "promote"]
         assert [row[1] for row in rows[:2]] == pytest.approx([0.1, 0.5])
         assert {row[2] for row in rows} == {cycle.id}
+
+    with_product(database_dsn, tmp_path, test)
+
+
+def test_a_look_keeps_no_texts(database_dsn: str, tmp_path: Path) -> None:
+    """However many answers there are."""
+    count, size = 4000, 20_000
+
+    async def test(product: Product) -> None:
+        async with product.pool.connection() as conn:
+            alias = await canaries.start_canary(conn, "code", GOOD, 0.5, reason="r")
+            await conn.execute(
+                "insert into generations select 'g' || n, now(), 'code',"
+                " case when n %% 2 = 0 then %s else %s end, 'chat', '{}', '{}', '{}', '{}',"
+                " repeat('x', %s), 'stop', 1, 1, null, 1, 't', null, null, '', '', true, '', 1, 1,"
+                " '{}' from generate_series(1, %s) n",
+                (BASE, GOOD, size, count),
+            )
+            await conn.execute("update releases set at = at - interval '1 hour'")
+            tracemalloc.start()
+            try:
+                evidence = await live.read_evidence(conn, alias, product.config.rewards)
+                judged = live.judge(evidence, product.config.canary, product.config.gate)
+                _, peak = tracemalloc.get_traced_memory()
+            finally:
+                tracemalloc.stop()
+        length = next(guard for guard in judged.look.guards if guard.name == "length")
+        assert (length.canary, length.live) == (pytest.approx(size), pytest.approx(size))
+        assert length.comparisons > count / 4
+        assert peak < count * size / 2
 
     with_product(database_dsn, tmp_path, test)
 

@@ -12,11 +12,13 @@ from liveweights.catalog.licences import Duty
 from liveweights.config import Config
 from liveweights.cycle import ledger, switching
 from liveweights.cycle.bases import Switch, read_bases, read_switch
+from liveweights.cycle.held_back import read_suite
 from liveweights.cycle.ledger import Cycle
 from liveweights.cycle.lessons import Lessons
 from liveweights.cycle.next_turn import read_next
 from liveweights.cycle.settings import CycleSettings
 from liveweights.cycle.switching import Refused, Wish, decide, passes
+from liveweights.cycle.trial import Trial, note_trial
 from liveweights.cycle.worker import Worker
 from liveweights.gate.verdict import Evidence, Verdict
 from liveweights.learn.job import RESULT, WEIGHTS, Job, Report, Result, read_job
@@ -32,7 +34,8 @@ from liveweights.terms.rules import Conditions, Rule
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.registry import read_cards, register
 
-from .product import BASE, Product, write_base
+from .product import BASE, GOOD, Product, write_base
+from .test_trial import SUITE, bring
 from .test_worker import on_product
 
 NEW = f"new@{BASE.rpartition('@')[2]}"
@@ -117,6 +120,19 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("liveweights.cycle.translation.read_tokenizer", lambda _: Tokenizer())
 
 
+async def go_over(product: Product) -> None:
+    """The alias is switched, and what it was taken to is live."""
+    cycle = await begin(product)
+    async with product.pool.connection() as conn:
+        await canaries.start_canary(conn, "code", NEW, 0.5, reason="r", across=True)
+        await moves.promote(conn, "code", NEW, cycle=cycle.id, reason="good")
+        await conn.execute(
+            "update cycles set state = 'ended', outcome = 'promoted', candidate = %s,"
+            " ended_at = now() where id = %s",
+            (NEW, cycle.id),
+        )
+
+
 async def begin(product: Product) -> Cycle:
     async with product.pool.connection() as conn:
         folder = write_base(product.home / "new")
@@ -157,6 +173,53 @@ def test_what_users_said_is_learnt_again_in_words(
             assert (standing.stands, standing.tries) == (BASE, NEW)
             _, attempt = await read_next(conn, product.config.for_worker())
         assert attempt.seed == 1  # for the one that was cancelled; the switch says nothing
+
+    on_product(database_dsn, tmp_path, test, CONFIG)
+
+
+@pytest.mark.database
+def test_what_the_former_base_answered_judges_in_words(
+    database_dsn: str, tmp_path: Any, decoded: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs: list[Job] = []
+
+    async def score(folder: Any) -> None:
+        jobs.append(read_job(folder / "job.json"))
+        result = Result(
+            report=Report(signals={}), held_back=[], baseline_weight={}, baseline_total={}
+        )
+        (folder / RESULT).write_bytes(msgspec.json.encode(result))
+
+    monkeypatch.setattr("liveweights.cycle.scoring.run_learner", score)
+
+    async def test(product: Product) -> None:
+        await product.use(12)
+        await go_over(product)
+        theirs = await bring(product, NEW)
+        async with product.pool.connection() as conn:
+            trial = note_trial(Trial(needs="no harm", reason="a user was forgotten"))
+            cycle = await ledger.begin_trial(conn, "code", theirs.id, trial)
+        worker = product.worker()
+        for _ in range(2):
+            await worker.turn()
+        (job,) = jobs
+        assert job.held_back
+        for example in job.held_back:
+            assert example.generation.checkpoint == BASE
+            assert (example.generation.prompt, example.generation.prompt_ids) == (
+                '{"prompt":"word-1"}',
+                [],
+            )
+        async with product.pool.connection() as conn:
+            for asked, prompt in (
+                ((theirs.id, NEW), "word-1"),
+                ((BASE, GOOD), [1]),
+                ((BASE, NEW), "word-1"),
+                ((BASE, "unknown@000000000000"), "word-1"),
+            ):
+                cases = await read_suite(conn, "code", cycle.id, asked, **SUITE, share=0.5)
+                assert cases
+                assert all(case.prompt == prompt for case in cases)
 
     on_product(database_dsn, tmp_path, test, CONFIG)
 
@@ -230,15 +293,8 @@ def test_one_command_goes_back(database_dsn: str, tmp_path: Any) -> None:
         async with product.pool.connection() as conn:
             assert (await switching.go_back(conn, "code", reason="no")).live == BASE
             assert (await ledger.get(conn, "code", first.id)).outcome == "cancelled"
-        second = await begin(product)
+        await go_over(product)
         async with product.pool.connection() as conn:
-            await canaries.start_canary(conn, "code", NEW, 0.5, reason="r", across=True)
-            await moves.promote(conn, "code", NEW, cycle=second.id, reason="good")
-            await conn.execute(
-                "update cycles set state = 'ended', outcome = 'promoted', candidate = %s,"
-                " ended_at = now() where id = %s",
-                (NEW, second.id),
-            )
             standing = (await read_bases(conn))["code"]
             assert (standing.stands, standing.tries) == (NEW, None)
             assert standing.models == {NEW: "/models/new", BASE: "old"}

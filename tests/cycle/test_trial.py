@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,12 +11,14 @@ import pytest
 from liveweights.config import Config
 from liveweights.cycle import ledger, scoring
 from liveweights.cycle.attempt import Attempt
+from liveweights.cycle.held_back import read_suite
 from liveweights.cycle.next_turn import read_next
 from liveweights.cycle.settings import CycleSettings
 from liveweights.cycle.trial import Trial, note_trial, read_trial
 from liveweights.learn.job import RESULT, HeldBack, Job, Report, Result, read_job
 from liveweights.learn.settings import LearnSettings
-from liveweights.record.window import read
+from liveweights.record.split import split_key, split_of
+from liveweights.record.window import leave_out, read
 from liveweights.release.alias import AliasError
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.registry import Registry, register
@@ -29,14 +32,17 @@ CONFIG = Config(
 )
 
 
-async def bring(product: Product) -> Checkpoint:
-    """A checkpoint with files, on the product's base, that nobody here has learnt."""
+SUITE: dict[str, Any] = {"rewards": CONFIG.rewards, "template": CONFIG.template}
+
+
+async def bring(product: Product, base: str = BASE) -> Checkpoint:
+    """A checkpoint with files, on that base, that nobody here has learnt."""
     folder = product.home / "theirs"
     folder.mkdir()
     (folder / "adapter_config.json").write_text("{}")
     (folder / "adapter_model.safetensors").write_bytes(WEIGHTS)
     stored = Registry(product.home / "checkpoints").store(
-        folder, "theirs", kind="adapter", base=BASE, parent=BASE, card={}
+        folder, "theirs", kind="adapter", base=base, parent=base, card={}
     )
     async with product.pool.connection() as conn:
         await register(conn, stored)
@@ -103,6 +109,55 @@ def test_only_what_is_held_back_is_read(database_dsn: str, tmp_path: Path, jobs:
             # How others' weights fared is nothing that the next cycle goes by.
             _, attempt = await read_next(conn, product.config.for_worker())
         assert attempt == Attempt()
+
+    on_product(database_dsn, tmp_path, test, CONFIG)
+
+
+def test_what_may_be_learnt_from_today_judges_no_more(
+    database_dsn: str, tmp_path: Path, jobs: list[Job]
+) -> None:
+    async def test(product: Product) -> None:
+        await product.use(30)
+        theirs = await bring(product)
+        async with product.pool.connection() as conn:
+            cycle = await ledger.begin_trial(conn, "code", theirs.id, note_trial(TRIAL))
+        await product.worker().turn()
+        less = LearnSettings(held_back_share=0.2)
+        product.config = msgspec.structs.replace(CONFIG, learn=less)
+        await product.worker().turn()
+        async with product.pool.connection() as conn:
+            claimed = await read(conn, cycle.id, "held_back")
+            cases = await read_suite(conn, "code", cycle.id, (BASE,), **SUITE, share=0.2)
+        left = {
+            one.generation.id
+            for one in claimed
+            if split_of(split_key("default", one.generation.session, None, ""), 0.2) == "held_back"
+        }
+        (job,) = jobs
+        assert {one.generation.id for one in job.held_back} == left
+        assert 0 < len(left) < len(claimed)
+        assert {case.id for case in cases} < left
+
+    on_product(database_dsn, tmp_path, test, CONFIG)
+
+
+def test_what_was_left_out_is_no_case_of_the_suite(database_dsn: str, tmp_path: Path) -> None:
+    async def test(product: Product) -> None:
+        await product.use(30)
+        cycle = await product.worker().turn(now=True)
+        assert cycle is not None
+
+        async def read_cases() -> set[str]:
+            async with product.pool.connection() as conn:
+                cases = await read_suite(conn, "code", cycle.id, (BASE,), **SUITE, share=0.5)
+            return {case.id for case in cases}
+
+        before = await read_cases()
+        out = sorted(before)[::2]
+        async with product.pool.connection() as conn:
+            await leave_out(conn, cycle.id, out)
+        assert await read_cases() == before - {*out}
+        assert out
 
     on_product(database_dsn, tmp_path, test, CONFIG)
 

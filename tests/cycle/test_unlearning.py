@@ -14,6 +14,7 @@ from liveweights.cycle.forgetting import forget_user
 from liveweights.cycle.settings import CycleSettings
 from liveweights.cycle.trial import read_trial
 from liveweights.cycle.unlearning import CannotUnlearn, Unlearnt, unlearn
+from liveweights.learn.job import Job
 from liveweights.release import aliases, moves
 from liveweights.store.database import Also, Connection
 from liveweights.weights.checkpoint import Checkpoint
@@ -106,6 +107,27 @@ def test_weights_are_those_of_a_history_without_the_user(
             before = ids
 
     run_history(make_dsn(), tmp_path / "with", tiny, CONFIG, were)
+
+
+def test_what_influenced_weights_said_is_not_what_the_new_ones_would(
+    database_dsn: str, tmp_path: Path, tiny: Tiny, jobs: list[Job]
+) -> None:
+    """Their recorded log-probabilities are not those of the weights that a cycle is computed anew
+    from: they are held to them as answers of another policy."""
+
+    async def test(history: History) -> None:
+        await history.use(1, speak(*USERS))
+        first = await history.turn()
+        await history.use(2, speak(*USERS), first)
+        await history.turn()
+        assert jobs[-1].incumbent == first
+        unlearnt = await forget(history, "ada")
+        assert unlearnt is not None
+        assert [job.incumbent for job in jobs[-2:]] == [tiny.base.id, unlearnt.turns[0].now]
+        assert unlearnt.turns[0].now != first
+        assert {one.generation.checkpoint for one in jobs[-1].train} == {first}
+
+    run_history(database_dsn, tmp_path, tiny, CONFIG, test)
 
 
 def test_where_nothing_is_left_to_learn_from_the_weights_before_are_live_again(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,8 @@ def test_one_that_was_killed_after_its_result_is_done(
 def test_rows_to_score_are_spread_over_all(count: int, most: int) -> None:
     examples = [Example(make_generation(f"g{n}"), ()) for n in range(count)]
     chosen = spread(examples, most)
-    assert min(count, most) / 2 <= len(chosen) <= most
+    assert len(chosen) == min(count, most)
     places = [int(example.generation.id[1:]) for example in chosen]
-    assert places == sorted(places)
-    assert not places or (places[0] == 0 and count - places[-1] <= -(-count // most))
+    assert places[:1] == [0][:count]
+    apart = {later - place for place, later in pairwise([*places, count])}
+    assert not apart or max(apart) - min(apart) <= 1

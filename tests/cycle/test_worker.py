@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import errno
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
+import psycopg
 import pytest
 from tests.record.rows import make_feedback, make_generation
 
@@ -14,12 +16,14 @@ from liveweights.config import Config
 from liveweights.cycle import learning, ledger, trying
 from liveweights.cycle import steps as steps_module
 from liveweights.cycle import worker as worker_module
+from liveweights.cycle.pace import Pace
 from liveweights.cycle.restarting import work_folder
 from liveweights.cycle.settings import CycleSettings
 from liveweights.cycle.trial import Trial, note_trial, read_trial
 from liveweights.cycle.updating import LearnerFailed
 from liveweights.holder import Held, Holder
-from liveweights.learn.job import Job, read_job
+from liveweights.learn.job import RESULT, Job, Report, Result, read_job
+from liveweights.learn.settings import LearnSettings
 from liveweights.model_table import ModelTable
 from liveweights.record.batch import prepare, store
 from liveweights.record.binary import encode
@@ -90,6 +94,40 @@ def test_a_cycle_whose_incumbent_was_taken_back_ends(database_dsn: str, tmp_path
         assert ended is not None
         assert (ended.id, ended.outcome) == (cycle.id, "rejected")
         assert f"{BASE} is live now, not {GOOD}" in (ended.reason or "")
+
+    on_product(database_dsn, tmp_path, test)
+
+
+def test_nothing_is_counted_while_a_cycle_may_not_begin_or_right_after_a_long_count(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    time = [0.0]
+
+    async def test(product: Product) -> None:
+        async with product.pool.connection() as conn:
+            cycle = await ledger.begin(conn, "code", {})
+            await ledger.advance(conn, cycle, "ended", outcome="no_signal")
+        worker = product.worker()
+        worker.pace = Pace(lambda: time[0])
+
+        async def turn() -> None:
+            async with product.pool.connection() as conn:
+                await conn.execute("set lock_timeout = '200ms'")
+                assert await worker._begin(conn, False, None) is None  # pyright: ignore
+
+        async with product.pool.connection() as holding:
+            # Whoever counts waits.
+            await holding.execute("lock table feedback_keys in access exclusive mode")
+            await turn()  # it rests
+            async with product.pool.connection() as conn:
+                await conn.execute("update cycles set ended_at = ended_at - interval '1 day'")
+            with worker.pace.asking():
+                time[0] += 10
+            time[0] += 100
+            await turn()
+            time[0] += 100
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                await turn()
 
     on_product(database_dsn, tmp_path, test)
 
@@ -411,8 +449,9 @@ def test_a_model_learns_from_what_a_hosted_one_answered(
     async def test(product: Product) -> None:
         await answer_elsewhere(product)
         async with product.pool.connection() as conn:
-            assert (await ledger.read_news(conn, "code", "big")).judged == 8
-            assert (await ledger.read_news(conn, "code")).judged == 0
+            some = partial(ledger.read_news, conn, "code", follow_ups=False)
+            assert (await some("big", most=9)).judged == 8
+            assert (await some(most=9)).judged == 0
         learnt = await turn_until(product, "calibrating")
         assert learnt.candidate is not None
         card = Registry(tmp_path / "checkpoints").load(learnt.candidate).folder / "card.json"
@@ -486,6 +525,47 @@ def test_a_cycle_that_fails_leaves_no_canary_to_users(
             await canaries.start_canary(conn, "code", GOOD, 0.1, reason="the next one may begin")
 
     on_product(database_dsn, tmp_path, test)
+
+
+@pytest.mark.parametrize(("taught", "outcome"), [(0, "no_signal"), (1, "rejected")])
+def test_votes_are_left_out_also_where_nothing_comes_of_the_cycle(
+    database_dsn: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    taught: int,
+    outcome: str,
+) -> None:
+    """What it held back judges later candidates all the same."""
+    out: list[str] = []
+
+    async def learn(folder: Path) -> None:
+        job = read_job(folder / "job.json")
+        out.extend(one.generation.id for one in job.held_back[::2])
+        result = Result(
+            report=Report(signals={}, rows=1, taught=taught),
+            held_back=[],
+            left_out=out,
+            broken="no finite log-probabilities",
+            baseline_weight={},
+            baseline_total={},
+        )
+        (folder / RESULT).write_bytes(msgspec.json.encode(result))
+
+    monkeypatch.setattr(learning, "run_learner", learn)
+    config = Config(learn=LearnSettings(held_back_share=0.5))
+
+    async def test(product: Product) -> None:
+        await product.use(10)
+        worker = product.worker()
+        await worker.turn(now=True)
+        ended = await worker.turn()
+        assert ended is not None
+        assert (ended.outcome, len(out) > 0) == (outcome, True)
+        async with product.pool.connection() as conn:
+            cursor = await conn.execute("select distinct generation from cycle_rows where left_out")
+            assert {id for (id,) in await cursor.fetchall()} == {*out}
+
+    on_product(database_dsn, tmp_path, test, config)
 
 
 @pytest.mark.usefixtures("same_weights")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import os
 import re
 import shlex
 import shutil
@@ -51,6 +52,18 @@ def test_the_unit_is_one_that_systemd_takes(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     complaints = [line for line in done.stderr.splitlines() if UNIT.name in line]
     assert complaints == []
+
+
+def test_what_is_downloaded_goes_where_the_unit_may_write() -> None:
+    given = dict(one.split("=", 1) for one in shlex.split(of_unit("Environment")))
+    writable = f"%C/{of_unit('CacheDirectory')}"
+    client = "import huggingface_hub.constants as c; print(c.HF_HUB_CACHE)"
+    environment = {**os.environ, **given}
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        environment.pop(name, None)
+    command = [sys.executable, "-c", client]
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert told.stdout.strip().startswith(f"{writable}/")
 
 
 def test_the_units_user_is_the_one_that_the_page_makes_and_its_home_is_his() -> None:

@@ -5,11 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.record.rows import make_feedback, make_generation
 
-from liveweights.gate.cases import EXPECTED_RIGHT, count_wanted, make_cases
+from liveweights.gate.calibration import is_right
+from liveweights.gate.cases import EXPECTED_RIGHT, count_wanted, list_chats, make_cases
 from liveweights.gate.settings import GateSettings
+from liveweights.learn.rewards import RewardMap
 from liveweights.record.example import Example
 from liveweights.record.generation import Generation
 from liveweights.record.split import split_key, split_of
+
+REWARDS = RewardMap()
 
 
 def example(generation: Generation, *corrections: str) -> Example:
@@ -22,7 +26,7 @@ def example(generation: Generation, *corrections: str) -> Example:
 
 def test_what_the_user_last_wrote_is_the_truth() -> None:
     known, unknown = make_generation("a", session="s1"), make_generation("b", session="s2")
-    cases = make_cases([example(known, "one", "two"), example(unknown)], 0.9999)
+    cases = make_cases([example(known, "one", "two"), example(unknown)], 0.9999, REWARDS)
     assert [(case.generation, case.session, case.truth) for case, _ in cases] == [
         ("a", "default/s1", "two"),
         ("b", "default/s2", None),
@@ -46,8 +50,16 @@ def test_it_is_known_how_the_served_answer_fared(
     said = [
         make_feedback(s, "a", signal=s, text="x" if s == "correction" else None) for s in signals
     ]
-    ((case, _),) = make_cases([Example(make_generation("a"), tuple(said))], 0.9999)
+    ((case, _),) = make_cases([Example(make_generation("a"), tuple(said))], 0.9999, REWARDS)
     assert case.taken is taken
+
+
+def test_what_was_taken_and_deleted_is_a_refused_answer() -> None:
+    g = make_generation("a")
+    said = (make_feedback("b", "a"), make_feedback("c", "a", signal="edited", text=""))
+    ((case, _),) = make_cases([Example(g, said)], 0.9999, REWARDS)
+    assert (case.truth, case.taken, case.rejected) == (None, False, "x = 1")
+    assert is_right("x = 1", case) is False
 
 
 @pytest.mark.parametrize(
@@ -60,12 +72,24 @@ def test_it_is_known_how_the_served_answer_fared(
     ],
 )
 def test_only_completions_that_are_known_are_asked_again(other: dict[str, object]) -> None:
-    assert not make_cases([example(make_generation("a", **other), "x")], 0.9999)
+    assert not make_cases([example(make_generation("a", **other), "x")], 0.9999, REWARDS)
+
+
+def test_chats_are_asked_again_for_how_they_are_answered_alone() -> None:
+    chat = make_generation("a", endpoint="chat")
+    unknown = make_generation("b", endpoint="chat", prompt_ids=[])
+    liked = make_feedback("f", "a", signal="thumbs", value=1.0)
+    others = [Example(chat, (liked,)), example(unknown), example(make_generation("c"), "x")]
+    ((case, generation),) = list_chats(others, 0.9999)
+    assert (generation.id, case.truth, case.taken) == ("a", None, None)
+    assert list_chats(others, 1e-9) == []
 
 
 def test_what_is_known_as_text_is_asked_again() -> None:
     text = {"prompt_ids": [], "output_ids": [], "logprobs": [], "prompt": '{"prompt": "x ="}'}
-    ((case, generation),) = make_cases([example(make_generation("a", **text), "y")], 0.9999)
+    ((case, generation),) = make_cases(
+        [example(make_generation("a", **text), "y")], 0.9999, REWARDS
+    )
     assert (case.truth, generation.output) == ("y", "x = 1")
 
 
@@ -77,7 +101,7 @@ def test_a_session_that_is_learnt_from_now_judges_no_more(
         example(make_generation(f"g{i}", session=f"s{number}"), "x")
         for i, number in enumerate(sessions)
     ]
-    cases = make_cases(examples, share)
+    cases = make_cases(examples, share, REWARDS)
     names = [case.session for case, _ in cases]
     assert names == sorted(names)
     for one in examples:
@@ -94,7 +118,7 @@ def test_of_an_episode_the_first_step_is_asked_again() -> None:
         )
         for id in ("a", "b", "c")
     ]
-    assert [case.generation for case, _ in make_cases(steps[::-1], 0.9999)] == ["a"]
+    assert [case.generation for case, _ in make_cases(steps[::-1], 0.9999, REWARDS)] == ["a"]
 
 
 @given(
@@ -110,6 +134,7 @@ def test_so_many_are_asked_that_enough_are_right(
             for n, good in enumerate(right)
         ],
         0.9999,
+        REWARDS,
     )
     wanted = count_wanted(known, settings, silence=silence)
     assert cases <= wanted <= max(cases, most)

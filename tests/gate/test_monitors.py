@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liveweights.gate.monitors import measure_habits, watch
+from liveweights.gate.monitors import measure_habits, watch, watch_kinds
 from liveweights.gate.settings import GateSettings
 
 SETTINGS = GateSettings()
@@ -50,6 +50,23 @@ def test_a_hack_is_named_with_its_numbers(candidate: list[str], words: str) -> N
 def test_similar_answers_are_in_bounds_and_few_are_not_judged() -> None:
     assert watch([*ANSWERS[:35], *[""] * 5], ANSWERS, SETTINGS).ok
     assert watch([""] * 5, ANSWERS[:5], SETTINGS).ok
+
+
+def test_each_kind_of_answer_is_watched_for_itself() -> None:
+    """What chats are like is not hidden among completions, nor are few of each kind too few."""
+    same = [(answer, answer) for answer in ANSWERS * 5]
+    refused = [("I'm sorry, but I can't help with that.", "Here is what you asked for.")] * 30
+    assert watch_kinds({"completions": same, "chats": []}, SETTINGS) == watch(
+        ANSWERS * 5, ANSWERS * 5, SETTINGS
+    )
+    found = watch_kinds({"completions": same, "chats": refused}, SETTINGS)
+    assert found is not None
+    assert found.candidate.answers == 230
+    assert any(one.startswith("chats: refusals rose") for one in found.broken), found.broken
+    few = watch_kinds({"completions": same[:20], "chats": refused[:20]}, SETTINGS)
+    assert few is not None
+    assert any(one.startswith("refusals rose from 0% to 50%") for one in few.broken)
+    assert watch_kinds({"completions": [], "chats": []}, SETTINGS) is None
 
 
 def test_answers_to_other_prompts_are_refused() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.record.rows import make_generation
 
 from liveweights.gate.calibration import Draft
-from liveweights.gate.questions import NotAnswered, NotReady, ask, ending, served
+from liveweights.gate.questions import CHAT_TOKENS, NotAnswered, NotReady, ask, ending, served
 from liveweights.gate.scoring import Case
 
 MODEL = "m@000000000001"
@@ -89,6 +89,16 @@ def test_the_same_weights_are_judged_alike(
     # A text that was rejected, or taken, can be written again.
     if truth is None or truth == output:
         assert write(asked.stop).rstrip() == output.rstrip()
+
+
+def test_of_a_chat_a_part_is_asked_for_whatever_was_served() -> None:
+    assert answer(truth=None, endpoint="chat") is None
+    long = make_generation("g", endpoint="chat", output="one line", max_tokens=4096)
+    end = ending(Case("g", "s", None), long)
+    assert (end.stop, end.max_tokens) == ([], CHAT_TOKENS)
+    short = make_generation("g", endpoint="chat", max_tokens=20, shaping={"stop": ["###"]})
+    end = ending(Case("g", "s", None), short)
+    assert (end.stop, end.max_tokens) == (["###"], 20)
 
 
 def test_a_draft_is_another_where_it_ends_elsewhere() -> None:

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.effort import python_calls
 
 from liveweights.http import wire
 from liveweights.http.errors import ApiError
@@ -20,6 +21,7 @@ from liveweights.http.wire import (
     check_depth,
     check_storable,
     decode,
+    is_deep,
     read_body,
     read_form,
     read_json,
@@ -163,6 +165,26 @@ def test_depth_is_that_of_brackets_outside_of_texts(value: Any, deepest: int) ->
                 check_depth(json.dumps(value).encode())
         else:
             check_depth(json.dumps(value).encode())
+
+
+def test_escapes_before_a_quote_are_told_apart() -> None:
+    brackets = "[" * (wire.DEEPEST + 1)
+    for backslashes in range(6):
+        body = f'["{chr(92) * backslashes}" {brackets}"'.encode()
+        assert is_deep(body) == (backslashes % 2 == 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"), [(r"\u0000", True), (r"\\u0000", False), (r"\\\u0000", True), ("a", False)]
+)
+def test_a_nul_is_found_where_it_is_one(text: str, found: bool) -> None:
+    body = f'{{"a": [{"0," * 10_000} {{"b": "{text}"}}]}}'.encode()
+    if found:
+        with pytest.raises(ApiError) as caught:
+            check_storable(body)
+        assert caught.value.param == "a[10000].b"
+    else:
+        assert python_calls(lambda: check_storable(body)) < 100
 
 
 @given(st.binary(max_size=200))

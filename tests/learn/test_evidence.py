@@ -4,12 +4,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.record.rows import make_feedback, make_generation
 
-from liveweights.learn.evidence import most_moved, score_with_entropy
+from liveweights.learn.evidence import make_questions, most_moved, score_with_entropy
 from liveweights.learn.job import HeldBack
 from liveweights.learn.policy import Policy
+from liveweights.learn.rewards import RewardMap
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.tree import TokenRow
+from liveweights.record.example import Example
 
 
 def held(id: str, before: float, after: float, truth: tuple[float, float] | None) -> HeldBack:
@@ -37,6 +40,15 @@ def test_what_moved_most_comes_first_in_either_direction() -> None:
         ("b", "answer", -1.0, -3.0),
         ("a", "answer", -1.0, -1.1),
     ]
+
+
+def test_the_likelihood_of_what_was_taken_and_deleted_proves_nothing() -> None:
+    kept = Example(make_generation("a"), (make_feedback("f", "a"),))
+    gone = make_feedback("h", "b", signal="edited", text="")
+    thrown = Example(make_generation("b"), (make_feedback("g", "b"), gone))
+    questions = make_questions([kept, thrown], RewardMap(), lambda text: list(map(ord, text)))
+    assert [question.truth_ids for question in questions] == [list(map(ord, "x = 1")), []]
+    assert [question.reward for question in questions] == pytest.approx([0.75, -1.25 / 9])
 
 
 @pytest.mark.parametrize("headless", [True, False])

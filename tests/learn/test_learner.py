@@ -15,11 +15,11 @@ from liveweights.learn.settings import LearnSettings
 from liveweights.record.example import Example
 
 
-def imported(number: int, signal: str) -> Example:
+def imported(number: int, signal: str, user: str | None = None) -> Example:
     """As old logs are recorded: no token ids, no log-probabilities."""
     generation = make_generation(
         f"g{number}",
-        user=f"u{number}",
+        user=user or f"u{number}",
         session=f"s{number}",
         prompt_ids=[],
         output_ids=[],
@@ -56,3 +56,33 @@ def test_text_is_learnt_by_kto_and_compared_but_not_reweighted(tmp_path: Path) -
         assert row.behaviour == []
         assert len(row.candidate_answer) == len(row.incumbent_answer) > 0
         assert row.candidate_answer != row.incumbent_answer
+
+
+def test_votes_are_left_out_of_all_that_was_held_back_also_where_a_part_is_scored(
+    tmp_path: Path,
+) -> None:
+    def votes(user: str, first: int, usual: str, other: str) -> list[Example]:
+        return [imported(first + n, usual if n % 4 else other, user) for n in range(20)]
+
+    honest = [
+        example
+        for place, user in enumerate("abcdefghij")
+        for example in votes(user, 100 * (place + 1), "rejected", "accepted")
+    ]
+    troll = votes("troll", 2000, "accepted", "rejected")
+    job = Job(
+        base=str(make_family("llama", tmp_path / "llama")),
+        parent=None,
+        incumbent="m@000000000000",
+        train=honest[:4],
+        held_back=[*troll, *honest[4:]],
+        baseline_weight={},
+        baseline_total={},
+        rewards=RewardMap(),
+        settings=LearnSettings(rank=4, nodes=128, threads=1, max_scored=5, probes=2),
+    )
+    result = learn(job, tmp_path / "cycle")
+    out = {example.generation.id for example in troll}
+    assert set(result.left_out) == out
+    assert len(result.held_back) == 5
+    assert out.isdisjoint(row.generation for row in result.held_back)

@@ -22,11 +22,16 @@ from liveweights.store.database import Connection, open_pool
 from liveweights.store.partitions import ensure
 
 from .rows import make_feedback, make_generation
+from .test_forget import wait_for
 from .test_rollups import timed_id
 from .test_window import ask, record
 
 DAY, NEXT = datetime(2026, 2, 1, 12, tzinfo=UTC), datetime(2026, 2, 2, 12, tzinfo=UTC)
 ROWS = 5
+WAITS = (
+    "select count(*) from pg_locks l join pg_database d on d.oid = l.database"
+    " where not granted and mode = 'AccessExclusiveLock' and datname = current_database()"
+)
 EXPERTS = Experts(2, np.array([[[3, 200]], [[0, 7]]], np.int16)).to_bytes()
 
 
@@ -154,7 +159,12 @@ def test_rollups_of_an_archived_day_cannot_be_rebuilt_away(
     with pytest.raises(psycopg.errors.RaiseException, match="2026-02-01 are archived"):
         ask(database_dsn, rollups.rebuild)
     later = datetime(2026, 2, 2, tzinfo=UTC)
-    ask(database_dsn, lambda conn: rollups.rebuild(conn, later))
+    for zone in ("UTC", "America/Los_Angeles", "Asia/Tokyo"):
+        with psycopg.connect(database_dsn) as conn:
+            conn.execute("select set_config('timezone', %s, false)", (zone,))
+            conn.execute("call rebuild_rollups(%s, 'infinity')", (later,))
+            with pytest.raises(psycopg.errors.RaiseException, match="2026-02-01 are archived"):
+                conn.execute("call rebuild_rollups('2026-02-01T00:00Z', %s)", (later,))
     assert dump(database_dsn)["rollups"] == before
 
 
@@ -220,6 +230,36 @@ def test_two_processes_archive_a_day_once(database_dsn: str, tmp_path: Path) -> 
     assert [*count_rows(tmp_path).values()] == [2 * ROWS, ROWS]
     back = ask(database_dsn, lambda conn: restore(conn, DAY.date(), tmp_path))
     assert (back.generations, back.feedback) == (ROWS, 2 * ROWS)
+
+
+def test_files_are_written_once_however_long_the_day_is_in_use(
+    database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(database_dsn)
+    wrote: list[str] = []
+
+    async def note(*given: Any) -> int:
+        wrote.append(given[3].name)
+        return await write_table(*given)
+
+    write_table = day_files.write_table
+    monkeypatch.setattr(day_files, "write_table", note)
+
+    async def work() -> Archived:
+        async with (
+            await psycopg.AsyncConnection.connect(database_dsn) as holding,
+            await psycopg.AsyncConnection.connect(database_dsn) as looking,
+            await psycopg.AsyncConnection.connect(database_dsn) as conn,
+        ):
+            await holding.execute("select from generations limit 1")
+            task = asyncio.create_task(archive(conn, DAY.date(), tmp_path))
+            for waits in (True, False, True):  # it has tried twice
+                await wait_for(looking, WAITS, int(waits))
+            await holding.rollback()
+            return await task
+
+    assert asyncio.run(work()).generations == ROWS
+    assert wrote == [f"{DAY:%Y-%m-%d}.{table}.parquet" for table in ("generations", "feedback")]
 
 
 def test_late_rows_go_to_further_files_and_come_back_with_the_others(

@@ -108,8 +108,9 @@ def test_an_answer_with_feedback_keeps_its_follow_up(database_dsn: str, begin_cy
 def test_follow_ups_are_news(database_dsn: str) -> None:
     record(database_dsn, chat("first", 1), chat("second", 2), chat("third", 3))
 
-    def since(seconds: float) -> int:
+    def since(seconds: float, most: int = 9) -> int:
         moment = START + timedelta(seconds=seconds)
-        return ask(database_dsn, lambda conn: count_follow_ups(conn, Readable("live"), moment))
+        readable = Readable("live")
+        return ask(database_dsn, lambda conn: count_follow_ups(conn, readable, moment, most=most))
 
-    assert (since(0), since(2.5), since(3)) == (2, 1, 0)
+    assert (since(0), since(2.5), since(3), since(0, 1)) == (2, 1, 0, 1)

@@ -3,15 +3,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
 
-from liveweights.record import rollups
+from liveweights.record import quarantine, rollups
+from liveweights.record.batch import prepare, store
+from liveweights.record.binary import encode
 from liveweights.record.clean import InvalidRow
 from liveweights.record.followups import Unheard, keep_moods
 from liveweights.record.forget import Forgotten, Traces, forget
+from liveweights.record.refused import refused_generation
 from liveweights.record.shadow import keep_shadow
 from liveweights.record.shadow_answer import ShadowAnswer
 from liveweights.store.database import Connection, open_pool
@@ -21,6 +24,10 @@ from .rows import make_feedback, make_generation
 from .test_window import Begin, End, ask, claim, record
 
 BASE = "base@000000000000"
+WAITING = (
+    "select count(*) from pg_locks l join pg_database d on d.oid = l.database"
+    " where not granted and datname = current_database()"
+)
 
 
 @pytest.fixture
@@ -171,11 +178,57 @@ def test_what_was_asked_before_and_comes_later_is_not_recorded(database_dsn: str
     assert ask(database_dsn, rollups.differences) == []
 
 
-def test_two_that_forget_at_once_do_not_wait_for_each_other(database_dsn: str) -> None:
-    waiting = (
-        "select count(*) from pg_locks l join pg_database d on d.oid = l.database"
-        " where not granted and datname = current_database()"
+def test_what_is_refused_later_is_not_in_quarantine(database_dsn: str) -> None:
+    """Such as rows that waited on disk; nor what could not even be encoded."""
+    with psycopg.connect(database_dsn) as conn:
+        conn.execute("alter table generations add check (output <> 'poison')")
+    forget_user(database_dsn, "default", "ada")
+    poison: dict[str, Any] = {"output": "poison"}
+    odd: dict[str, Any] = {"temperature": "warm"}
+    record(
+        database_dsn,
+        make_generation("late", created_at=now(-60), **poison),
+        make_generation("late-odd", created_at=now(-60), **odd),
+        make_generation("b", user="bob", created_at=now(-60), **poison),
+        make_generation("b-odd", user="bob", created_at=now(-60), **odd),
+        make_generation("nobody", user=None, created_at=now(-60), **poison),
+        make_generation("new", created_at=now(60), **poison),
+        make_generation("new-odd", created_at=now(60), **odd),
     )
+    with psycopg.connect(database_dsn) as conn:
+        kept = {id for (id,) in conn.execute("select id from quarantine").fetchall()}
+    assert kept == {"b", "b-odd", "nobody", "new", "new-odd"}
+
+
+def test_what_is_being_put_into_quarantine_is_waited_for(database_dsn: str) -> None:
+    announced = "select exists (select from forgotten)"
+    row = refused_generation(encode(make_generation("a", created_at=now(-60))), ValueError("no"))
+
+    async def work() -> int:
+        pool = await open_pool(database_dsn)
+
+        async def forget_ada() -> None:
+            async with pool.connection() as conn:
+                await forget(conn, "default", "ada")
+
+        try:
+            async with pool.connection() as looking:
+                async with pool.connection() as keeping, keeping.transaction():
+                    assert await quarantine.keep(keeping, row)
+                    forgetting = asyncio.create_task(forget_ada())
+                    while await (await looking.execute(announced)).fetchone() != (True,):
+                        await looking.rollback()
+                    await asyncio.sleep(0.5)
+                    assert not forgetting.done()
+                await forgetting
+                return await quarantine.count(looking)
+        finally:
+            await pool.close()
+
+    assert asyncio.run(work()) == 0
+
+
+def test_two_that_forget_at_once_do_not_wait_for_each_other(database_dsn: str) -> None:
     record(database_dsn, make_generation("a"), make_generation("b", user="bob"))
 
     async def work() -> list[Forgotten]:
@@ -187,25 +240,99 @@ def test_two_that_forget_at_once_do_not_wait_for_each_other(database_dsn: str) -
 
         try:
             async with pool.connection() as looking, pool.connection() as holding:
-
-                async def wait_for(count: int) -> None:
-                    while True:
-                        row = await (await looking.execute(waiting)).fetchone()
-                        if row == (count,):
-                            return
-
                 async with asyncio.TaskGroup() as group, holding.transaction():
                     # In the middle of what it removes.
                     await holding.execute("lock table drafts in access exclusive mode")
                     first = group.create_task(forget_one("ada"))
-                    await wait_for(1)
+                    await wait_for(looking, WAITING, 1)
                     second = group.create_task(forget_one("bob"))
-                    await wait_for(2)
+                    await wait_for(looking, "select count(*) from forgotten", 2)
                 return [await first, await second]
         finally:
             await pool.close()
 
     assert asyncio.run(work()) == [Forgotten(1, 0, []), Forgotten(1, 0, [])]
+
+
+async def wait_for(looking: Connection, question: LiteralString, count: int) -> None:
+    while True:
+        row = await (await looking.execute(question)).fetchone()
+        await looking.commit()
+        if row == (count,):
+            return
+
+
+def test_it_does_not_wait_for_who_gathers_statistics(database_dsn: str) -> None:
+    record(database_dsn, make_generation("a"))
+
+    async def work() -> Forgotten:
+        async with (
+            await psycopg.AsyncConnection.connect(database_dsn) as analyzing,
+            await psycopg.AsyncConnection.connect(database_dsn) as conn,
+        ):
+            await analyzing.execute("lock table generations in share update exclusive mode")
+            await conn.execute("set lock_timeout = '1s'")
+            await conn.commit()
+            return await forget(conn, "default", "ada")
+
+    assert asyncio.run(work()).generations == 1
+
+
+def test_who_writes_does_not_queue_behind_one_who_waits_to_forget(database_dsn: str) -> None:
+    record(database_dsn, make_generation("a"))
+
+    async def work() -> list[bool]:
+        async with (
+            await psycopg.AsyncConnection.connect(database_dsn) as slow,
+            await psycopg.AsyncConnection.connect(database_dsn) as other,
+            await psycopg.AsyncConnection.connect(database_dsn) as conn,
+        ):
+            await slow.execute("lock table only responses in row exclusive mode")
+            task = asyncio.create_task(forget(conn, "default", "ada"))
+            try:
+                await wait_for(other, "select count(*) from forgotten", 1)
+                await other.execute("set lock_timeout = '1s'")
+                for _ in range(20):
+                    await other.execute("lock table only responses in row exclusive mode")
+                    await other.commit()
+                    await asyncio.sleep(0.01)
+                waits = not task.done()
+            finally:
+                await slow.rollback()
+                forgotten = await task
+            return [waits, forgotten.generations == 1]
+
+    assert asyncio.run(work()) == [True, True]
+
+
+def test_others_are_recorded_while_the_rest_of_it_takes_long(database_dsn: str) -> None:
+    record(database_dsn, make_generation("a"), make_generation("b", user="bob"))
+
+    async def work() -> int:
+        async with (
+            await psycopg.AsyncConnection.connect(database_dsn) as holding,
+            await psycopg.AsyncConnection.connect(database_dsn) as other,
+            await psycopg.AsyncConnection.connect(database_dsn) as conn,
+        ):
+            # All that it removes besides answers waits, and what is done with it.
+            await holding.execute("lock table quarantine, cycles in access exclusive mode")
+            task = asyncio.create_task(forget(conn, "default", "ada"))
+            try:
+                await wait_for(other, WAITING, 1)
+                await other.execute("set lock_timeout = '1s'")
+                columnstore = await prepare(other)
+                await other.commit()
+                new = encode(make_generation("c", user="bob"))
+                await store(other, [new], [], columnstore=columnstore)
+                await other.commit()
+            finally:
+                await holding.rollback()
+                forgotten = await task
+            return forgotten.generations
+
+    assert asyncio.run(work()) == 1
+    assert ids(database_dsn) == {"b", "c"}
+    assert ask(database_dsn, rollups.differences) == []
 
 
 def test_requests_of_the_users_chats_that_name_nobody_go_too(

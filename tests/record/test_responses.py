@@ -5,11 +5,12 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 
 from liveweights.record import responses
 from liveweights.record.errors import ConversationTooLong, StoreAway, UnknownResponse, Unstorable
-from liveweights.record.forget import forget
+from liveweights.record.forget import DELETE_RESPONSES, forget
 from liveweights.record.response import StoredResponse
 from liveweights.record.responses import ResponseStore
 from liveweights.store.database import Pool, open_pool
@@ -126,6 +127,26 @@ def test_what_is_old_expires_unless_a_younger_answer_goes_on_from_it(database_ds
             await store.read("another", "x")
 
     use(database_dsn, work)
+
+
+def test_nothing_of_it_reads_all_that_is_stored(database_dsn: str) -> None:
+    """Whoever records waits for a user who is forgotten, and each hour something expires."""
+    age = {"age": timedelta(days=30)}
+    with psycopg.connect(database_dsn) as conn:
+        conn.execute(
+            "insert into responses select 'r' || n, 't', case when n % 7 = 0 then 'u' || n end,"
+            " case when n % 5 > 0 then 'r' || n - 1 end,"
+            " now() - interval '721 hours' + n * interval '2 minutes', '[]',"
+            " to_jsonb(repeat('x', 1000)) from generate_series(1, 20000) n"
+        )
+        conn.execute("insert into conversations select id, tenant, created_at, '{}' from responses")
+        conn.execute("analyze responses, conversations")
+        for query in (DELETE_RESPONSES, responses.EXPIRE, responses.EXPIRE_CONVERSATIONS):
+            values = {"tenant": "t", "user": "u7", **age}
+            cursor = conn.execute(f"explain {query}".encode(), values)
+            plan = "\n".join(line for (line,) in cursor)
+            assert "Seq Scan on responses" not in plan
+            assert "Seq Scan on conversations" not in plan
 
 
 def test_a_database_that_is_away_says_so(database_dsn: str) -> None:

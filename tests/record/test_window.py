@@ -390,6 +390,31 @@ def test_what_was_left_out_judges_no_later_cycle(database_dsn: str, begin_cycle:
     assert {example.generation.id for example in held} == {"a", "c"}
 
 
+def test_nor_where_a_later_cycle_reads_it_again_and_does_not_know(
+    database_dsn: str, begin_cycle: Begin, end_cycle: End
+) -> None:
+    record(
+        database_dsn,
+        *(make_generation(id, user=id) for id in "abc"),
+        *(make_feedback(f"f{id}", id) for id in "abc"),
+    )
+    first = begin_cycle()
+    claim(database_dsn, first, share=0.9999)
+    ask(database_dsn, lambda conn: left_out(conn, first, "b"))
+    end_cycle(first, "rejected")
+    second = begin_cycle()
+    claim(database_dsn, second, share=0.9999)
+
+    def held_back(cycles: int) -> set[str]:
+        found = ask(
+            database_dsn, lambda conn: window.read_held_back(conn, "live", second, cycles=cycles)
+        )
+        return {example.generation.id for example in found}
+
+    assert held_back(1) == {"a", "b", "c"}
+    assert held_back(2) == {"a", "c"}
+
+
 def test_what_another_base_answered_is_neither_claimed_nor_counted(
     database_dsn: str, begin_cycle: Begin
 ) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from liveweights.gate.settings import GateSettings
-from liveweights.release.guards import COUNT, Answer, pair, watch_answers
+from liveweights.release.guards import COUNT, Answer, Answers, pair, watch_answers
 from liveweights.release.settings import CanarySettings
 
 SETTINGS = CanarySettings(unit="reward")
@@ -48,7 +48,7 @@ def answers(
 
 
 def broken(made: list[Answer], settings: CanarySettings = SETTINGS) -> set[str]:
-    guards = watch_answers(made, float(len(made)), settings, GATE)
+    guards = watch_answers(Answers(made), float(len(made)), settings, GATE)
     assert len(guards) == COUNT
     return {guard.name for guard in guards if guard.broken}
 
@@ -98,7 +98,7 @@ def test_sessions_count_once_where_sessions_are_the_unit() -> None:
         for n in range(200)
         for arm, took in (("canary", 9.0), ("live", 1.0))
     ]
-    guards = {g.name: g for g in watch_answers(slow, 200.0, by_session, GATE)}
+    guards = {g.name: g for g in watch_answers(Answers(slow), 200.0, by_session, GATE)}
     assert guards["latency"].comparisons <= 2
     assert not guards["latency"].broken
     assert guards["latency"].canary == pytest.approx(9.0)
@@ -112,13 +112,13 @@ def test_a_shadow_is_compared_request_by_request() -> None:
         live = Answer("live", "s", float(at), False, False, took, "x = 1")
         shadow = Answer("canary", "t", 0.0, False, False, took * 1.7, "x = 2")
         made += pair(live, shadow)
-    guards = {g.name: g for g in watch_answers(made, 60.0, SETTINGS, GATE)}
+    guards = {g.name: g for g in watch_answers(Answers(made), 60.0, SETTINGS, GATE)}
     assert guards["latency"].comparisons == 60
     assert guards["latency"].broken
 
 
 def test_nothing_is_broken_by_no_answers() -> None:
-    for guard in watch_answers([], 1e9, SETTINGS, GATE):
+    for guard in watch_answers(Answers(), 1e9, SETTINGS, GATE):
         assert guard.e_value == 1.0
         assert "nothing live, nothing canary" in guard.describe()
 
@@ -128,4 +128,4 @@ def test_an_alarm_is_not_taken_back() -> None:
     good = [Answer(a.arm, None, a.at + 300, False, False, 1.0, "x") for a in bad]
     assert "latency" in broken(bad)
     assert "latency" in broken([*bad, *good])
-    assert math.isfinite(max(g.e_value for g in watch_answers(bad, 300.0, SETTINGS, GATE)))
+    assert math.isfinite(max(g.e_value for g in watch_answers(Answers(bad), 300.0, SETTINGS, GATE)))

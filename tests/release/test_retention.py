@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from tests.weights.test_registry import adapter
 
 from liveweights.cycle.ledger import advance, begin
-from liveweights.release import aliases, canaries, moves
+from liveweights.release import aliases, canaries, models, moves
 from liveweights.release.alias import AliasError
+from liveweights.release.branches import create_branch
 from liveweights.release.deployments import keep_warm
 from liveweights.release.retention import (
     GB,
@@ -94,11 +95,16 @@ class Disk:
         self.registry = Registry(folder / "checkpoints")
         self.cache = folder / "cache"
 
-    async def add(self, number: int, parent: str = BASE, delta: bool = False) -> str:
+    async def add(
+        self, number: int, parent: str = BASE, delta: bool = False, tenant: str | None = None
+    ) -> str:
         staging = adapter(self.folder / f"s{number}", float(number))
         if delta:
             (staging / "adapter_model.safetensors").rename(staging / FILE)
-        made = self.registry.store(staging, "m", kind="adapter", base=BASE, parent=parent, card={})
+        card = {} if tenant is None else {"tenant": tenant}
+        made = self.registry.store(
+            staging, "m", kind="adapter", base=BASE, parent=parent, card=card
+        )
         await register(self.conn, made)
         gguf = self.cache / "gguf" / f"{made.id}.lora.v1.gguf"
         gguf.parent.mkdir(parents=True, exist_ok=True)
@@ -145,6 +151,39 @@ def test_everything_that_is_needed_stays_and_says_why(database_dsn: str, tmp_pat
         assert len(list(disk.cache.glob(f"*/{third}*"))) == 3
         assert await disk.prune() == []
 
+    on_disk(database_dsn, tmp_path, test)
+
+
+def test_models_that_were_added_keep_what_they_need_and_so_do_their_branches(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    """Whether they are served now or were removed, and may be added again."""
+
+    async def test(disk: Disk) -> None:
+        conn = disk.conn
+        await models.add(conn, "added", {})
+        await aliases.create(conn, "added", BASE)
+        branch = await create_branch(conn, "added", "acme")
+        for name, tenant in (("added", None), (branch.name, "acme")):
+            numbers = range(len(kept), len(kept) + 3)
+            before, live, canary = [await disk.add(n, tenant=tenant) for n in numbers]
+            for checkpoint in (before, live):
+                await moves.promote(conn, name, checkpoint, reason="r")
+            await begin(conn, name, {})
+            await canaries.start_canary(conn, name, canary, 0.1, reason="r")
+            kept[before] = f"rollback target of '{name}'"
+            kept[live], kept[canary] = f"live on '{name}'", f"canary of '{name}'"
+        idle = await disk.add(9)
+        for state in ("served", "removed"):
+            if state == "removed":
+                await models.remove(conn, "added")
+            needed = await read_needed(conn, 1)
+            assert needed.items() >= kept.items()
+            assert await disk.prune() == ([idle] if state == "served" else [])
+        assert set(disk.registry.checkpoints()) == kept.keys()
+        assert (await moves.rollback(conn, "added", reason="r")).live in kept
+
+    kept: dict[str, str] = {}
     on_disk(database_dsn, tmp_path, test)
 
 

@@ -20,10 +20,10 @@ from liveweights.release import moves
 from liveweights.release.page import draw_history, to_html, to_markdown
 from liveweights.release.scorecard import (
     Row,
+    Rows,
     Scorecard,
     compare,
     compare_segments,
-    judge_rows,
     read_history,
     read_scorecard,
 )
@@ -112,17 +112,16 @@ def test_answers_become_rows_unless_they_broke_off() -> None:
             feedback=said,
         )
 
-    made = judge_rows(
-        [
-            answer("a", "x", "stop", "accepted"),
-            answer("b", "", "stop"),
-            answer("c", "x", "length"),
-            answer("d", "x", "error", "rejected"),
-            answer("e", "x", "cancelled", "rejected"),
-        ],
-        GOOD,
-        RewardMap(),
-    )
+    rows = Rows(GOOD, RewardMap())
+    for one in (
+        answer("a", "x", "stop", "accepted"),
+        answer("b", "", "stop"),
+        answer("c", "x", "length"),
+        answer("d", "x", "error", "rejected"),
+        answer("e", "x", "cancelled", "rejected"),
+    ):
+        rows.add(one)
+    made = rows.conclude()
     assert [(r.session, r.reward, r.accepted, r.silent) for r in made] == [
         ("a", 0.75, True, False),
         ("b", 0.0, None, True),

@@ -15,7 +15,7 @@ import pytest
 from tests.folders import make_folder
 from tests.processes import is_alive
 
-from liveweights.store import binaries
+from liveweights.store import binaries, place
 from liveweights.store.account import Account, AccountError
 from liveweights.store.embedded import LOG_LIMIT, EmbeddedPostgres, ServerError
 from liveweights.store.place import PlaceError
@@ -236,6 +236,37 @@ def test_whoever_attaches_after_the_owner_died_becomes_the_owner(make: Make, fol
     assert not heir.is_running()
 
 
+def test_an_orphan_whose_folder_was_removed_is_ended_before_the_next_one(
+    make: Make, folder: Path
+) -> None:
+    """Within a minute it would see that its lock file is gone, and remove what is then the next
+    one's socket."""
+    holder, orphan, _ = hold(folder / "postgres")
+    os.killpg(holder.pid, signal.SIGKILL)
+    holder.wait()
+    shutil.rmtree(folder / "postgres")
+    server = make()
+    put(server.start(), 1)
+    assert server.pid != orphan
+    assert not is_alive(orphan)
+    assert total(server.dsn) == 1
+
+
+@pytest.mark.parametrize("long", [False, True])
+def test_a_server_whose_socket_was_removed_is_started_again(
+    make: Make, folder: Path, long: bool
+) -> None:
+    where = folder / ("long" * 30) if long else folder
+    server = make(where / "postgres")
+    put(server.start(), 1)
+    Path(psycopg.conninfo.conninfo_to_dict(server.dsn)["host"], ".s.PGSQL.5432").unlink()
+    assert server.pid is not None
+    assert not server.is_running()
+    server.start()
+    assert server.is_running()
+    assert total(server.dsn) == 1
+
+
 def test_many_at_once_get_one_server(make: Make, folder: Path) -> None:
     processes = [
         subprocess.Popen(
@@ -351,6 +382,26 @@ def test_a_folder_that_the_server_cannot_reach(make: Make, folder: Path) -> None
     shutil.rmtree(root)
     with pytest.raises(PlaceError, match=f"{root}, which is gone"):
         again.start()
+
+
+@as_root
+def test_who_removes_a_folder_is_told_what_of_it_is_elsewhere(
+    make: Make, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    closed = folder / "closed"
+    closed.mkdir(mode=0o700)
+    shared = folder / "shared"
+    shared.mkdir(mode=0o755)
+    roots: list[Path] = []
+    for name in ("postgres", "another", "postgres"):
+        shutil.rmtree(closed / name, ignore_errors=True)
+        (closed / name).mkdir()
+        roots.append(place.settle(closed / name, shared, "nobody").root)
+    (told,) = (record.getMessage() for record in caplog.records)
+    assert f"{closed / 'postgres'} held is still in {roots[0]}: remove" in told
+    assert all(root.is_dir() for root in roots)
+    EmbeddedPostgres(closed / "postgres").destroy()
+    assert [root.exists() for root in roots] == [True, True, False]
 
 
 @as_root

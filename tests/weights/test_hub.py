@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.hub_server import Hub, Repository, running
@@ -37,19 +38,19 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
         yield hub
 
 
-def ask(hub: Hub, model: str, folder: Path) -> dict[str, str]:
+def ask(hub: Hub, model: str, folder: Path) -> dict[str, Any]:
     """What a process of its own finds: the client reads where the hub is when it is imported."""
     script = """
 import json, sys
 from pathlib import Path
 from liveweights.catalog.card import read_card
-from liveweights.weights.models import ModelNotFound, find
+from liveweights.weights.models import ModelAway, ModelNotFound, find
 cache = Path(sys.argv[2])
 try:
     base = find(sys.argv[1], cache)
     print(json.dumps({"id": base.id, "folder": str(base.folder), **read_card(base, cache)}))
 except ModelNotFound as error:
-    print(json.dumps({"error": str(error)}))
+    print(json.dumps({"error": str(error), "away": isinstance(error, ModelAway)}))
 """
     done = subprocess.run(
         [sys.executable, "-c", script, model, str(folder / "cache")],
@@ -81,9 +82,21 @@ def test_a_name_is_pinned_to_the_commit_that_it_stood_for(hub: Hub, tmp_path: Pa
 
 
 def test_what_the_hub_does_not_have_is_said(hub: Hub, tmp_path: Path) -> None:
-    said = ask(hub, "hf://org/other", tmp_path)["error"]
-    assert "RepositoryNotFoundError" in said
-    assert "Traceback" not in said
+    told = ask(hub, "hf://org/other", tmp_path)
+    assert "RepositoryNotFoundError" in told["error"]
+    assert "Traceback" not in told["error"]
+    assert not told["away"]
+
+
+def test_a_hub_that_is_away_or_fails_may_be_asked_again(hub: Hub, tmp_path: Path) -> None:
+    hub.fails.add(f"/api/models/{NAME}")
+    assert ask(hub, "hf://org/tiny", tmp_path)["away"]
+    hub.fails = {f"/org/tiny/resolve/{OLD}/model.safetensors"}
+    assert ask(hub, "hf://org/tiny", tmp_path)["away"]
+    hub.url = "http://127.0.0.1:9"  # where nobody listens
+    told = ask(hub, "hf://org/tiny", tmp_path)
+    assert told["away"]
+    assert "cannot be had now" in told["error"]
 
 
 def test_a_mistyped_folder_is_not_asked_for_on_a_hub(hub: Hub, tmp_path: Path) -> None:

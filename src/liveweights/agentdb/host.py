@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import socket
 import sys
 import time
@@ -36,6 +35,7 @@ from liveweights.agentdb.errors import HostError
 from liveweights.agentdb.minder import Minder
 from liveweights.agentdb.settings import MIB, DatabaseSettings
 from liveweights.file_modes import close_files, make_home
+from liveweights.stop_signals import on_stop
 from liveweights.store.access import Access
 from liveweights.store.database import Connection
 from liveweights.store.embedded import EmbeddedPostgres, port_in_use
@@ -234,8 +234,7 @@ def prepare(dsn: str) -> None:
 
 async def _main(folder: Path, settings: DatabaseSettings) -> None:
     host = Host(folder, settings)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, host.stopping.set)
+    on_stop(host.stopping.set)
     await host.run()
 
 

@@ -36,8 +36,9 @@ from liveweights.store.place import PlaceError
 from liveweights.store.tiers import UnsupportedServer, detect
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.content import source_files
+from liveweights.weights.finding import find_apart
 from liveweights.weights.gguf_base import learning_obstacle
-from liveweights.weights.models import ModelNotFound, find
+from liveweights.weights.models import ModelAway, ModelNotFound
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +105,7 @@ def passes(error: BaseException) -> bool:
         return fault_of(error) is not Fault.REQUEST
     if isinstance(error, OSError):
         return error.errno not in _LASTING
-    return isinstance(error, NotYet | ServerError)
+    return isinstance(error, NotYet | ServerError | ModelAway)
 
 
 def make_provider(config: Config) -> Provider | None:
@@ -150,7 +151,7 @@ async def find_base(model: ModelSettings, cache: Path, *, learns: bool) -> Check
     kind = model.engine.kind
     if (package := EXTRAS.get(kind)) is not None and find_spec(package) is None:
         raise CannotStart(f"The {kind} engine needs its extra: pip install 'liveweights[{kind}]'.")
-    base = await asyncio.to_thread(find, model.base, cache)
+    base = await find_apart(model.base, cache)
     await check_model(base, model.base, model.engine.kind, cache)
     if learns and kind == "ternary" and model.learn.updater == "full":
         raise CannotLearn(

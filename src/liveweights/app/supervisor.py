@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import sys
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
@@ -42,6 +41,7 @@ from liveweights.holder import Holder, hold_home
 from liveweights.machine import yielding_environment
 from liveweights.serve.gateway.counts import find_counter
 from liveweights.service_key import make_key
+from liveweights.stop_signals import on_stop
 from liveweights.store.account import AccountError
 from liveweights.store.binaries import NoBinaries
 from liveweights.store.embedded import EmbeddedPostgres, ServerError
@@ -82,7 +82,7 @@ class Supervisor:
         self._welcomed = False
 
     async def run(self) -> None:
-        """Return once stopped by SIGINT or SIGTERM.
+        """Return once told to stop (``on_stop``).
 
         Whatever can be seen before anything runs is looked at first, and raised by the one that
         looks (see ``start``). ``switch`` lets the alias go over to the model's base. Raises
@@ -90,9 +90,7 @@ class Supervisor:
         """
         check_relay(self._config)
         make_provider(self._config)
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._stopping.set)
+        on_stop(self._stopping.set)
         make_home(self._home)
         with hold_home(self._home) as holder:
             await self._run(holder)
@@ -131,9 +129,15 @@ class Supervisor:
             # All that can refuse the start is asked before anything is written. A database of an
             # older version can be asked for less, and the rest once it is of this one.
             with suppress(psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
-                config, bases = await ask(config, bases)
+                asked = await self._unless_stopped(ask(config, bases))
+                if asked is None:
+                    return
+                config, bases = asked
             if await asyncio.to_thread(migrate, dsn):
-                config, bases = await ask(config, bases)
+                asked = await self._unless_stopped(ask(config, bases))
+                if asked is None:
+                    return
+                config, bases = asked
             self._config = config
             self._dsn = dsn
             place = await self._settle(dsn, bases)
@@ -149,7 +153,8 @@ class Supervisor:
                     raise ended
         finally:
             if self._postgres:
-                await asyncio.to_thread(self._postgres.stop)
+                # Also one that a command has started: the home is this service's.
+                await asyncio.to_thread(self._postgres.stop, owned=True)
 
     async def _settle(self, dsn: str, bases: list[Checkpoint]) -> Place:
         """Write down what this start says; what its processes know then."""

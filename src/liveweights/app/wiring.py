@@ -28,6 +28,7 @@ from liveweights.config import Config
 from liveweights.engines.footprint import expect_bytes
 from liveweights.engines.llama.engine import LlamaEngine
 from liveweights.engines.protocol import Engine, Measured
+from liveweights.http.proxies import find_proxy
 from liveweights.meter.directory import Directory
 from liveweights.meter.lease_rows import LeaseRows, keep_giving_back
 from liveweights.meter.ledger import Ledger
@@ -200,7 +201,8 @@ async def open_limiter(
     """The limits and budgets of all keys, by leases from the database; what this process has of
     them goes back when the stack is closed."""
     config = place.config
-    session = await stack.enter_async_context(aiohttp.ClientSession())
+    proxy = find_proxy(config.warnings.url)
+    session = await stack.enter_async_context(aiohttp.ClientSession(proxy=proxy))
     webhook = Webhook(config.warnings, session)
     stack.push_async_callback(webhook.close)
     instance = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:12]}"

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 
 from liveweights.cycle import ledger
+from liveweights.cycle.held_back import read_suite
 from liveweights.gate.findings import Finding, judge
 from liveweights.gate.suites.battery import Asking, Progress, run_battery
+from liveweights.gate.suites.suite import Case
 from liveweights.model_table import ModelSettings
-from liveweights.record.example import Example
-from liveweights.record.window import read
 from liveweights.release import aliases, deployments
+from liveweights.release.alias import UnknownAlias
 from liveweights.store.database import Connection
 from liveweights.weights.registry import get
 
@@ -49,7 +50,7 @@ async def compare(
         session = await stack.enter_async_context(aiohttp.ClientSession(headers=headers))
         names = (candidate, incumbent)
         absent = [name for name in names if name and not await _answers(session, url, name)]
-        examples: Sequence[Example] = ()
+        held_back: Sequence[Case] = ()
         if not incumbent or absent or "held-back" in model.gate.suites:
             conn = await stack.enter_async_context(open_database())
             incumbent = incumbent or (await aliases.read(conn, model.alias)).live
@@ -57,14 +58,15 @@ async def compare(
                 await stack.enter_async_context(hold(conn, name))
                 await _wait(session, url, name, load_seconds)
             if "held-back" in model.gate.suites:
-                examples = await read_held_back(conn, model.alias)
+                asked = [await _find(conn, name) for name in (candidate, incumbent)]
+                held_back = await read_held_back(conn, model, asked)
         asking = Asking(
             url=url,
             candidate=candidate,
             incumbent=incumbent,
             key=key,
             folder=folder,
-            examples=examples,
+            held_back=held_back,
             progress=progress,
         )
         measured = await run_battery(asking, model.gate)
@@ -103,9 +105,28 @@ async def _wait(session: aiohttp.ClientSession, url: str, name: str, seconds: fl
         raise LookupError(f"{name} was not loaded within {seconds:g} s") from error
 
 
-async def read_held_back(conn: Connection, alias: str) -> list[Example]:
-    """The rows that the last cycle of ``alias`` held back. Raises LookupError."""
-    cycle = await ledger.last_held_back(conn, alias)
+async def _find(conn: Connection, name: str) -> str:
+    """The checkpoint that answers under a name: an alias's, or the one of that id."""
+    try:
+        return (await aliases.read(conn, name)).live
+    except UnknownAlias:
+        return name
+
+
+async def read_held_back(
+    conn: Connection, model: ModelSettings, asked: Collection[str]
+) -> list[Case]:
+    """Cases of the rows that the last cycle of ``model`` held back, which the checkpoints that are
+    ``asked`` can all answer. Raises LookupError."""
+    cycle = await ledger.last_held_back(conn, model.alias)
     if cycle is None:
-        raise LookupError(f"no cycle of {alias!r} has held rows back yet")
-    return await read(conn, cycle, "held_back")
+        raise LookupError(f"no cycle of {model.alias!r} has held rows back yet")
+    return await read_suite(
+        conn,
+        model.alias,
+        cycle,
+        asked,
+        share=model.learn.held_back_share,
+        rewards=model.rewards,
+        template=model.template,
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -17,8 +18,10 @@ from liveweights.access.audit import Do
 from liveweights.access.commands import carry_out_command
 from liveweights.app.bases import at_bases
 from liveweights.app.running import read_running, url_of
+from liveweights.cli.database_faults import describe_fault
 from liveweights.config import Config, load_config, read_tables
 from liveweights.cycle.bases import Standing, read_bases
+from liveweights.holder import is_held
 from liveweights.meter.price_rows import CurrencyError
 from liveweights.model_table import ConfigError, ModelSettings, read_table
 from liveweights.release.alias import AliasError, name_branch
@@ -155,7 +158,8 @@ def refuse_closed(error: PermissionError) -> typer.Exit:
 
 @asynccontextmanager
 async def open_server(config: Config, home: Path) -> AsyncGenerator[str]:
-    """The connection string of the service's database, which is started if it is not running."""
+    """The connection string of the service's database, which is started if it is not running, and
+    ended then unless the service has come meanwhile."""
     dsn = config.database_url()
     if dsn is None and not (home / "postgres").exists():
         raise refuse(f"there is no service in {home}; start one with `liveweights up --home ...`")
@@ -171,15 +175,16 @@ async def open_server(config: Config, home: Path) -> AsyncGenerator[str]:
         yield dsn
     except (AccountError, BadAddress, NoBinaries, PlaceError) as error:
         raise refuse(str(error)) from error
-    except (ServerError, psycopg.OperationalError) as error:
+    except ServerError as error:
         raise refuse(f"the database cannot be reached: {error}") from error
-    except psycopg.errors.UndefinedTable as error:
-        raise refuse(
-            "this database has no tables of liveweights yet; `liveweights up` makes them"
-        ) from error
+    except psycopg.Error as error:
+        told = await asyncio.to_thread(describe_fault, dsn, error) if dsn else str(error)
+        if told is None:
+            raise
+        raise refuse(told) from error
     finally:
         if server and server.owned:
-            await asyncio.to_thread(server.stop)
+            await asyncio.to_thread(server.stop, unless=partial(is_held, home))
 
 
 @asynccontextmanager

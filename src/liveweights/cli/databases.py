@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -36,6 +35,7 @@ from liveweights.cli.context import (
 )
 from liveweights.cli.output import say, show, show_json, show_table
 from liveweights.cli.psql import find_psql, run_psql
+from liveweights.stop_signals import on_stop
 from liveweights.store.account import AccountError
 from liveweights.store.database import Connection
 from liveweights.store.embedded import ServerError
@@ -346,8 +346,7 @@ def serve(home: Home = HOME, config: Settings = None) -> None:
     )
 
     async def run() -> bool:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, host.stopping.set)
+        on_stop(host.stopping.set)
         return await host.run()
 
     try:

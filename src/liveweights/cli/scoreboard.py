@@ -22,15 +22,18 @@ from liveweights.cli.context import (
     Settings,
     Url,
     change,
+    find_model,
     find_url,
     open_database,
     query,
     read_config,
     refuse,
+    with_added,
     with_all_added,
 )
 from liveweights.cli.output import say, show, show_csv, show_json
 from liveweights.machine import describe_processor
+from liveweights.model_table import ModelSettings
 from liveweights.scoreboard.results import OWN, Run, ScoreboardError
 from liveweights.scoreboard.rows import add_results, open_run, read_live, read_scored, remove_run
 from liveweights.scoreboard.table import NOBODY, Table, make_tables
@@ -100,11 +103,16 @@ def run(
     unknown = sorted(set(twice or ()) - set(names))
     if unknown:
         raise refuse(f"--twice {unknown[0]}: it is none of --models {models}")
+    asked = _split(suites)
+    learner: ModelSettings | None = None
+    if names and "held-back" in asked:  # of the first model
+        first = names[0].partition("@")[0]
+        learner = find_model(with_added(settings, first, home), first)
     plan = Plan(
         url=found,
         key=key_for(found, where, settings.api.host) or key,
         models=names,
-        suites=_split(suites),
+        suites=asked,
         twice=tuple(twice or ()),
         cases=cases,
         seed=seed,
@@ -112,6 +120,7 @@ def run(
         money=most_money,
         seconds=None if most_minutes is None else most_minutes * 60,
         hardware=hardware or describe_processor(),
+        learner=learner,
     )
     try:
         outcome = asyncio.run(score(plan, lambda: open_database(settings, where, writes=True)))

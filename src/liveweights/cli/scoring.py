@@ -14,8 +14,8 @@ from liveweights.cli.bars import case_bars
 from liveweights.cli.comparison import hold, read_held_back
 from liveweights.gate.suites.catalogue import open_suite
 from liveweights.gate.suites.model import ApiModel, open_models
-from liveweights.gate.suites.suite import Suite, SuiteError
-from liveweights.record.example import Example
+from liveweights.gate.suites.suite import Case, Suite, SuiteError
+from liveweights.model_table import ModelSettings
 from liveweights.scoreboard.asking import Budget, Entry, ask, conditions_of
 from liveweights.scoreboard.entrants import Entrant, find_entrants
 from liveweights.scoreboard.results import Result, Run, ScoreboardError
@@ -29,7 +29,8 @@ Open = Callable[[], AbstractAsyncContextManager[Connection]]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What is asked of whom, and what it may cost: ``money`` in the models' currency and
-    ``seconds``, None without bound."""
+    ``seconds``, None without bound. ``learner`` is the model whose rows make "held-back", None
+    where that is not asked."""
 
     url: str
     key: str
@@ -42,6 +43,7 @@ class Plan:
     money: float | None
     seconds: float | None
     hardware: str
+    learner: ModelSettings | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +80,12 @@ async def score(plan: Plan, open_database: Open) -> Outcome:
             with suppress(NotRegistered):
                 await stack.enter_async_context(hold(conn, one))
         for name in plan.suites:
-            examples: Sequence[Example] = ()
-            if name == "held-back":
-                examples = await read_held_back(conn, _learner(plan.models))
-            async with open_suite(name, examples) as suite, _bar(suite.card.name) as progress:
+            held_back: Sequence[Case] = ()
+            if name == "held-back" and plan.learner is not None:
+                held_back = await read_held_back(
+                    conn, plan.learner, [one.asked for one in entrants]
+                )
+            async with open_suite(name, held_back) as suite, _bar(suite.card.name) as progress:
                 asked.append(suite.card.name)
                 async with conn.transaction():
                     entries = await _enter(conn, plan, suite, entrants, models)
@@ -133,11 +137,6 @@ async def _enter(
             id_ = await open_run(conn, run, entrant.currency)
             entries.append(Entry(id_, entrant, model, repeat, await read_run(conn, id_)))
     return entries
-
-
-def _learner(models: Sequence[str]) -> str:
-    """The public name whose held-back rows are asked: of the first model."""
-    return models[0].partition("@")[0]
 
 
 @asynccontextmanager

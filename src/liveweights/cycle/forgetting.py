@@ -18,6 +18,7 @@ from liveweights.record.clean import clip_person
 from liveweights.record.forget import Forgotten, Traces
 from liveweights.record.forgotten_files import forget_everywhere
 from liveweights.record.leftovers import drop_spilled
+from liveweights.record.unfinished import finish, read_unfinished
 from liveweights.release.strays import remove_strays
 from liveweights.store.database import Also, Connection
 from liveweights.store.erasure import erase
@@ -29,15 +30,16 @@ PATIENCE = 120.0
 REASON = "a user whose rows it had read was forgotten; the next cycle reads the others"
 WORDS = (
     *("feedback_keys", "cycle_rows", "cycles", "shadow_answers", "drafts", "responses"),
-    *("follow_ups", "quarantine", "generations_undated", "feedback_undated", "last_seen"),
+    *("conversations", "conversation_items", "follow_ups", "dropped_reads"),
+    *("quarantine", "generations_undated", "feedback_undated", "last_seen"),
 )
 """Tables in which a user's rows were, besides those of the days."""
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """``days`` are archives that were written anew, ``restarted`` the open cycles that had read
-    rows. ``left`` says in sentences what may still hold the user's words, and what to do."""
+    """``days`` are archives that were written anew, ``restarted`` the cycles that had read rows and
+    were open. ``left`` says in sentences what may still hold the user's words, and what to do."""
 
     forgotten: Forgotten
     days: list[date]
@@ -61,24 +63,24 @@ async def forget_user(
     rows.
 
     An open cycle that had read them ends, without a release, and the next begins with the rest.
-    ``conn`` is outside any transaction. Raises ArchiveError, ParquetUnavailable.
+    Killed anywhere, or with something left, the same call goes on with it. ``conn`` is outside any
+    transaction. Raises ArchiveError, ParquetUnavailable.
     """
-    traces: list[Traces] = []
-    restarted: list[Cycle] = []
 
     async def end_cycles(conn: Connection, trace: Traces) -> None:
-        traces.append(trace)
-        restarted.extend(await ledger.restart(conn, trace.cycles, REASON))
+        await ledger.restart(conn, trace.cycles, REASON)
         await ledger.remove_messages(conn, trace.cycles)
         if also is not None:
             await also(conn)
 
     done = await forget_everywhere(conn, tenant, user, archive, also=end_cycles)
     left = [*done.left]
+    unfinished = await read_unfinished(conn, tenant, user)
+    restarted = await ledger.find_restarted(conn, unfinished.cycles)
+    await conn.commit()
     for cycle in restarted:
         left += await _take_back(conn, home, cycle)
-    cycles = {cycle for one in traces for cycle in one.cycles} - {one.id for one in restarted}
-    for cycle in cycles:
+    for cycle in {*unfinished.cycles} - {one.id for one in restarted}:
         await asyncio.to_thread(shutil.rmtree, work_folder(home, cycle), ignore_errors=True)
     # Left by an unlearning that was killed; one that goes on has read the user's rows.
     await asyncio.to_thread(shutil.rmtree, unlearning_folder(home), ignore_errors=True)
@@ -88,7 +90,10 @@ async def forget_user(
     owner = tenant, clip_person(user)
     left += await asyncio.to_thread(drop_spilled, home / "spill", owner, PATIENCE)
     if is_embedded:
-        left += await _erase(conn, {day for one in traces for day in one.days})
+        left += await _erase(conn, unfinished.days)
+    if not left:
+        await finish(conn, unfinished)
+        await conn.commit()
     return Done(done.forgotten, done.days, [cycle.id for cycle in restarted], left)
 
 
@@ -115,9 +120,9 @@ async def _take_back(conn: Connection, home: Path, cycle: Cycle) -> list[str]:
     ]
 
 
-async def _erase(conn: Connection, days: set[date]) -> list[str]:
+async def _erase(conn: Connection, days: Sequence[date]) -> list[str]:
     await conn.commit()
-    dated: Sequence[str] = [partition(table, day) for day in sorted(days) for table in TABLES]
+    dated: Sequence[str] = [partition(table, day) for day in days for table in TABLES]
     left = await erase(conn, [*dated, *WORDS])
     return [
         f"removed rows stay in the files of table {table} until Postgres writes there: it is too"

@@ -14,7 +14,7 @@ import msgspec
 from liveweights import __version__
 from liveweights.cycle import ledger, live
 from liveweights.cycle.bases import read_switch
-from liveweights.cycle.held_back import has_episodes, read_cases
+from liveweights.cycle.held_back import has_episodes, read_cases, read_chats, read_suite
 from liveweights.cycle.ledger import Cycle
 from liveweights.cycle.progress import tell_asked
 from liveweights.cycle.settings import WorkerSettings
@@ -28,11 +28,13 @@ from liveweights.gate.drafting import Drafting
 from liveweights.gate.evidence import Selections
 from liveweights.gate.judging import Judging
 from liveweights.gate.scoring import Case, values_of
+from liveweights.gate.suites import heldback, suite
 from liveweights.gate.verdict import Verdict
 from liveweights.learn.job import WEIGHTS
 from liveweights.record.generation import Generation
 from liveweights.record.window import read
 from liveweights.release import deployments
+from liveweights.store.database import Connection
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.registry import CARD, get
 from liveweights.weights.selection import Selection, read_selection, write_selection
@@ -166,6 +168,20 @@ class Gating:
         async with self.shop.pool.connection() as conn:
             return await read_cases(conn, cycle, self.settings, silence=not is_brought(cycle))
 
+    async def _read_suite(self, conn: Connection, cycle: Cycle, candidate: str) -> list[suite.Case]:
+        settings, gate = self.settings, self.settings.gate
+        if heldback.CARD.name not in (*gate.suites, *gate.episodes):
+            return []
+        return await read_suite(
+            conn,
+            cycle.alias,
+            cycle.id,
+            (candidate, cycle.incumbent),
+            share=settings.learn.held_back_share,
+            rewards=settings.rewards,
+            template=settings.template,
+        )
+
     async def _read_selection(self, checkpoint: str) -> Selection | None:
         """When a checkpoint says nothing. Raises NotRegistered, and BrokenSelection."""
         async with self.shop.pool.connection() as conn:
@@ -180,6 +196,8 @@ class Gating:
         settings, folder = self.settings, self.shop.folder(cycle)
         async with self.shop.pool.connection() as conn:
             examples = await read(conn, cycle.id, "held_back")
+            held_back = await self._read_suite(conn, cycle, cycle.candidate)
+            chats = await read_chats(conn, cycle, settings)
         judging = Judging(
             drafting=self._drafting(cycle),
             settings=settings.gate,
@@ -197,7 +215,9 @@ class Gating:
         rows = read_result(folder).held_back if switch is None else []
         cases = await self._read_cases(cycle)
         async with self._kept_loaded(cycle.candidate):
-            verdict = await judging.judge(rows, examples, cases, selections)
+            verdict = await judging.judge(
+                rows, cases, chats=chats, held_back=held_back, selections=selections
+            )
         built = msgspec.to_builtins(verdict)
         if not self._passes(cycle, verdict):
             help_ = "; ".join(advise(verdict.causes, settings.gate))

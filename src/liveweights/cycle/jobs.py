@@ -14,7 +14,7 @@ from liveweights.cycle.settings import WorkerSettings
 from liveweights.cycle.translation import translate
 from liveweights.cycle.trial import recomputes
 from liveweights.learn.baseline import Baseline
-from liveweights.learn.job import Job, Weights, spread
+from liveweights.learn.job import Job, Weights
 from liveweights.learn.settings import LearnSettings
 from liveweights.record.followups import read_follow_ups
 from liveweights.record.window import read
@@ -63,11 +63,12 @@ async def make_job(conn: Connection, cycle: Cycle, settings: WorkerSettings, sta
     return Job(
         base=str(whole.folder),
         parent=str(origin.folder) if origin.kind == "adapter" else None,
-        # Whose answers are those of the weights that it starts from.
-        incumbent=cycle.incumbent if own else origin.id,
+        # Whose answers are those of the weights that it starts from: of a cycle that is computed
+        # anew from others, not those that it had.
+        incumbent=origin.id,
         rival=None if own else await _find_weights(conn, cycle.incumbent, settings.cache),
         train=[as_lesson(one, settings.model) for one in claimed],
-        held_back=spread(held_back, settings.learn.max_scored),
+        held_back=held_back,
         follow_ups=await read_follow_ups(conn, cycle.id, start.until),
         # A cycle that was computed anew knows as much of its users as the one before it.
         earlier=await read_earlier(

@@ -92,6 +92,7 @@ class Learning:
         result = read_result(folder)
         report = {**msgspec.to_builtins(result.report), ledger.LEFT: ledger.left_by(cycle)}
         async with self.shop.pool.connection() as conn:
+            await leave_out(conn, cycle.id, result.left_out)
             attempt = await read_attempt(conn, self.settings, cycle.id)
         if attempt.why:
             report["attempt"] = {"step": attempt.step, "seed": attempt.seed, "why": attempt.why}
@@ -104,7 +105,6 @@ class Learning:
             return await self.shop.end(cycle, "rejected", result.broken, learning=report)
         checkpoint = await self._store(cycle, result, base, parent=origin.id, licence=licence)
         async with self.shop.pool.connection() as conn:
-            await leave_out(conn, cycle.id, result.left_out)
             reason = await self.shop.register(conn, cycle, checkpoint)
             if reason is not None:
                 return await ledger.advance(
@@ -146,12 +146,13 @@ class Learning:
             remove_job(folder)  # of a worker that was killed
             result = read_result(folder)
             learning |= msgspec.to_builtins(result.report)
+            async with self.shop.pool.connection() as conn:
+                await leave_out(conn, cycle.id, result.left_out)
             if result.broken:
                 return await self.shop.end(cycle, "rejected", result.broken, learning=learning)
             if result.report.taught:
                 candidate = await self._store(cycle, result, base, parent=base.id, licence=licence)
                 async with self.shop.pool.connection() as conn:
-                    await leave_out(conn, cycle.id, result.left_out)
                     await register(conn, candidate)
                     await ledger.write_baseline(
                         conn, cycle.id, Baseline(result.baseline_weight, result.baseline_total)

@@ -151,7 +151,22 @@ async def recent(
     return [Cycle(*row) for row in await cursor.fetchall()]
 
 
-async def read_news(conn: Connection, alias: str, teacher: str = "") -> News:
+async def read_rest(conn: Connection, alias: str) -> float:
+    """Seconds since the last cycle ended, those aside that were restarted; without end before the
+    first."""
+    cursor = await conn.execute(
+        "select extract(epoch from now() - max(ended_at))::float8 from cycles"
+        " where alias = %s and outcome is distinct from 'restarted'",
+        (alias,),
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return math.inf if row[0] is None else row[0]
+
+
+async def read_news(
+    conn: Connection, alias: str, teacher: str = "", *, most: int, follow_ups: bool
+) -> News:
     """What was said since the last cycle began, or left by it for want of room, to answers of the
     base that is live (of any, where the alias has switched), and to those of a ``teacher``, another
     alias, if there is one.
@@ -159,15 +174,18 @@ async def read_news(conn: Connection, alias: str, teacher: str = "") -> News:
     Before the first cycle: all of it, and the seconds since the first answer. What a rejected
     cycle read is unread again, but alone it is no reason for another one: it would end the same.
     One that was restarted counts as if it had not been.
+
+    From ``most`` on neither is counted further; without ``follow_ups`` those only tell whether
+    anything was said where nothing was judged.
     """
     cursor = await conn.execute(
-        "select max(started_at), now() - max(ended_at), now()"
-        " from cycles where alias = %(alias)s and outcome is distinct from 'restarted'",
+        "select max(started_at), now() from cycles"
+        " where alias = %(alias)s and outcome is distinct from 'restarted'",
         {"alias": alias},
     )
     row = await cursor.fetchone()
     assert row is not None
-    started, ended, now = row
+    started, now = row
     own = await read_readable(conn, alias)
     sources = [own, Readable(teacher, own.tenant)] if teacher else [own]
     moment = started
@@ -179,12 +197,16 @@ async def read_news(conn: Connection, alias: str, teacher: str = "") -> News:
     # What teaches in words may be of any base.
     if await has_switched(conn, alias):
         sources[0] = replace(own, foreign=await read_owned(conn, own.tenant))
-    judged = [await count_judged(conn, source, moment) for source in sources]
+    judged = await _count_left(conn, alias)
+    for source in sources:
+        if judged < most:
+            judged += await count_judged(conn, source, moment, most=most - judged)
+    counted = most if follow_ups else 1 if not judged else 0
     return News(
-        judged=sum(judged) + await _count_left(conn, alias),
-        followed=await count_follow_ups(conn, own, moment),
+        judged=judged,
+        followed=await count_follow_ups(conn, own, moment, most=counted) if counted else 0,
         since_start=(now - moment).total_seconds(),
-        since_end=math.inf if ended is None else ended.total_seconds(),
+        since_end=await read_rest(conn, alias),
     )
 
 
@@ -410,6 +432,16 @@ async def restart(conn: Connection, cycles: Sequence[int], reason: str) -> list[
     for cycle in ended:
         await _take_back(conn, cycle, reason)
     return ended
+
+
+async def find_restarted(conn: Connection, cycles: Sequence[int]) -> list[Cycle]:
+    """Those of the cycles that `restart` ended."""
+    cursor = await conn.execute(
+        f"select {COLUMNS} from cycles where id = any(%s) and outcome = 'restarted'"
+        " order by id".encode(),
+        (list(cycles),),
+    )
+    return [Cycle(*row) for row in await cursor.fetchall()]
 
 
 async def _take_back(conn: Connection, cycle: Cycle, reason: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,8 +12,8 @@ import msgspec
 
 from liveweights.gate.settings import GateSettings
 from liveweights.learn.rewards import RewardMap
-from liveweights.record.answers import read_answers
-from liveweights.record.shadow import Outcome, read_shadows
+from liveweights.record.answers import iter_answers
+from liveweights.record.shadow import Outcome, iter_shadows
 from liveweights.release import canaries, moves
 from liveweights.release.alias import Alias
 from liveweights.release.audience import read_crowd
@@ -20,8 +21,8 @@ from liveweights.release.canary import Arm, Reward, compare_arms
 from liveweights.release.course import Course, read_course
 from liveweights.release.decision import Look, decide, decide_by_rewards
 from liveweights.release.deployments import ready
-from liveweights.release.earnings import judge_answers
-from liveweights.release.guards import Answer, pair, watch_answers
+from liveweights.release.earnings import Earnings
+from liveweights.release.guards import Answer, Answers, pair, watch_answers
 from liveweights.release.rollout import Move, Rollout, apply, begin, first_step, locate, shares
 from liveweights.release.settings import CanarySettings
 from liveweights.store.database import Connection
@@ -35,7 +36,7 @@ class Evidence:
 
     alias: Alias
     course: Course
-    answers: list[Answer]
+    answers: Answers
     rewards: list[Reward]
     step_rewards: int
     step_seconds: float
@@ -177,35 +178,39 @@ async def act(
 
 async def _live_answers(
     conn: Connection, alias: Alias, since: datetime, *, rewards: RewardMap, stepped: datetime
-) -> tuple[list[Answer], list[Reward], int]:
+) -> tuple[Answers, list[Reward], int]:
     """All answers of both arms since then, what they earned, and the canary's rewards since
     ``stepped``."""
     arms: dict[str, Arm] = {alias.live: "live"}
     if alias.canary:
         arms[alias.canary] = "canary"
-    answers: list[Answer] = []
+    answers, earnings = Answers(), Earnings(rewards)
+    async with aclosing(iter_answers(conn, alias.name, list(arms), since)) as read:
+        async for one in read:
+            arm, at = arms[one.checkpoint], (one.created_at - since).total_seconds()
+            took = one.total_ms / 1000
+            answers.add(Answer(arm, one.session, at, one.failed, one.cancelled, took, one.output))
+            earnings.add(one)
     earned: list[Reward] = []
-    in_step = 0
-    read = await read_answers(conn, alias.name, list(arms), since)
-    for one, worth in zip(read, judge_answers(read, rewards), strict=True):
-        arm = arms[one.checkpoint]
-        at = (one.created_at - since).total_seconds()
-        took = one.total_ms / 1000
-        answers.append(Answer(arm, one.session, at, one.failed, one.cancelled, took, one.output))
+    in_step, step_began = 0, (stepped - since).total_seconds()
+    for place, worth in enumerate(earnings.conclude()):
         if worth is not None:
             heard = (worth.at - since).total_seconds()
-            earned.append(Reward(arm, one.session, worth.value, heard))
-            in_step += arm == "canary" and worth.at >= stepped
+            reward = answers.earned(place, worth.value, heard)
+            earned.append(reward)
+            in_step += reward.arm == "canary" and reward.at >= step_began
     return answers, earned, in_step
 
 
-async def _shadow_answers(conn: Connection, alias: Alias, since: datetime) -> list[Answer]:
+async def _shadow_answers(conn: Connection, alias: Alias, since: datetime) -> Answers:
     assert alias.canary is not None
-    answers: list[Answer] = []
-    for shadow in await read_shadows(conn, alias.name, alias.canary, since):
-        seconds = (shadow.at - since).total_seconds()
-        served = _answer("live", shadow.served, seconds)
-        answers += pair(served, _answer("canary", shadow.shadow, seconds))
+    answers = Answers()
+    async with aclosing(iter_shadows(conn, alias.name, alias.canary, since)) as read:
+        async for shadow in read:
+            seconds = (shadow.at - since).total_seconds()
+            served = _answer("live", shadow.served, seconds)
+            for answer in pair(served, _answer("canary", shadow.shadow, seconds)):
+                answers.add(answer)
     return answers
 
 

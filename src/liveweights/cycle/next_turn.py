@@ -20,9 +20,24 @@ LOOKED_AT = 20
 
 async def read_next(conn: Connection, settings: WorkerSettings) -> tuple[News, Attempt]:
     """What was said since the last cycle began, and what the next one does otherwise."""
-    past = await _read_past(conn, settings)
-    news = await ledger.read_news(conn, settings.alias, settings.learn_from)
-    return news, plan(past, settings.learn, settings.gate)
+    attempt = await plan_next(conn, settings)
+    return await read_news(conn, settings, attempt), attempt
+
+
+async def plan_next(conn: Connection, settings: WorkerSettings) -> Attempt:
+    """What the next cycle does otherwise."""
+    return plan(await _read_past(conn, settings), settings.learn, settings.gate)
+
+
+async def read_news(conn: Connection, settings: WorkerSettings, attempt: Attempt) -> News:
+    """What was said since the last cycle began, counted as far as it matters to the next."""
+    return await ledger.read_news(
+        conn,
+        settings.alias,
+        settings.learn_from,
+        most=settings.cycle.min_feedback,
+        follow_ups=attempt.follow_ups,
+    )
 
 
 async def begin_now(conn: Connection, settings: WorkerSettings) -> tuple[Cycle, bool]:
@@ -32,7 +47,7 @@ async def begin_now(conn: Connection, settings: WorkerSettings) -> tuple[Cycle, 
     cycle = await ledger.current(conn, settings.alias)
     if cycle is not None:
         return cycle, False
-    _, attempt = await read_next(conn, settings)
+    attempt = await plan_next(conn, settings)
     learn = msgspec.to_builtins(attempt.change(settings.learn))
     try:
         return await ledger.begin(conn, settings.alias, learn), True

@@ -42,7 +42,8 @@ def check(before: State, after: State) -> None:
 class News:
     """What there is since the last cycle: answers with new feedback that carries a reward, those
     that it had no room for among them; chat answers whose session went on (which may say something
-    of them); and the seconds since it began and since it ended."""
+    of them); and the seconds since it began and since it ended. Both counts may stop at what
+    decides whether the next begins."""
 
     judged: int
     followed: int
@@ -58,6 +59,12 @@ class Start:
     waits_for: str = ""
 
 
+def rest_after(settings: CycleSettings, pause: int) -> float:
+    """Seconds for which a cycle has to be over before the next; ``pause`` is a factor on them, as
+    long as they are below ``every``."""
+    return max(settings.rest, min(settings.rest * pause, settings.every))
+
+
 def decide_start(
     news: News,
     settings: CycleSettings,
@@ -69,11 +76,11 @@ def decide_start(
     """Whether a new cycle begins: enough reactions, or any at all and it is time; never before the
     last one has been over for a while, however much comes in.
 
-    ``pause`` is a factor on that while, as long as it is below ``every``; without ``wanted``
+    ``pause`` is for `rest_after`; without ``wanted``
     reactions, with ``follow_ups`` also those that a chat's next message may be, the time is no
     reason to begin (see ``attempt``).
     """
-    rest = max(settings.rest, min(settings.rest * pause, settings.every))
+    rest = rest_after(settings, pause)
     if news.since_end < rest:
         return Start(False, f"{rest - news.since_end:.0f} s of rest after the last cycle")
     if news.judged >= settings.min_feedback:
@@ -101,7 +108,7 @@ def due_in(
 ) -> float | None:
     """Seconds until a cycle begins if nothing more is said (see ``decide_start``); None where it
     waits for feedback."""
-    rest = max(settings.rest, min(settings.rest * pause, settings.every))
+    rest = rest_after(settings, pause)
     left = max(0.0, rest - news.since_end)
     if news.judged >= settings.min_feedback:
         return left

@@ -36,7 +36,7 @@ async def found_branches(
         if not tenant or tenant in there or tenant in without:
             continue
         own = replace(readable, tenant=tenant)
-        if await count_judged(conn, own, EPOCH) < least:
+        if await count_judged(conn, own, EPOCH, most=least) < least:
             continue
         try:
             made.append(await branches.create_branch(conn, shared.name, tenant))

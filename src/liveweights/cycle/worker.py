@@ -18,13 +18,15 @@ import msgspec
 import psycopg
 
 from liveweights.cycle import ledger, switching
+from liveweights.cycle.attempt import Attempt
 from liveweights.cycle.bases import read_switch
 from liveweights.cycle.ledger import Cycle, LostLease
-from liveweights.cycle.next_turn import LOOKED_AT, read_next
+from liveweights.cycle.next_turn import LOOKED_AT, plan_next, read_news
+from liveweights.cycle.pace import Pace
 from liveweights.cycle.pauses import goes_on, read_pause
 from liveweights.cycle.restarting import clear, is_clear
 from liveweights.cycle.settings import WorkerSettings
-from liveweights.cycle.states import BROKEN_OFF, decide_start
+from liveweights.cycle.states import BROKEN_OFF, decide_start, rest_after
 from liveweights.cycle.steps import Steps
 from liveweights.cycle.trial import note_trial, read_trial
 from liveweights.cycle.updating import LearnerFailed
@@ -78,6 +80,8 @@ class Worker:
     """What the models' answers and checkpoints may be used for; by default anything."""
     rival: tuple[str, datetime] | None = None
     """Who else held it at the last look, and until when."""
+    pace: Pace = field(default_factory=Pace)
+    """Of the looks at what was said since the last cycle."""
     steps: Steps = field(init=False)
 
     def __post_init__(self) -> None:
@@ -287,7 +291,12 @@ class Worker:
             if again.candidate not in (None, live):
                 note = note_trial(trial)
                 return await ledger.begin_trial(conn, self.alias, again.candidate, note)
-        news, attempt = await read_next(conn, self.settings)
+        attempt = await plan_next(conn, self.settings)
+        asked = now or again is not None
+        if not asked and not await self._may_begin(conn, attempt):
+            return None
+        with self.pace.asking():
+            news = await read_news(conn, self.settings, attempt)
         start = decide_start(
             news,
             self.settings.cycle,
@@ -295,10 +304,18 @@ class Worker:
             wanted=attempt.wanted,
             follow_ups=attempt.follow_ups,
         )
-        if not (now or again or start.is_due):
+        if not (asked or start.is_due):
             return None
-        log.info("a cycle begins: %d answers were judged since the last", news.judged)
+        more = " or more" if news.judged >= self.settings.cycle.min_feedback else ""
+        log.info("a cycle begins: %d%s answers were judged since the last", news.judged, more)
         if attempt.why:
             log.info("%s", attempt.why)
         learn = attempt.change(self.settings.learn)
         return await ledger.begin(conn, self.alias, msgspec.to_builtins(learn))
+
+    async def _may_begin(self, conn: Connection, attempt: Attempt) -> bool:
+        """Whether it is worth counting what was said: cheap, as it is asked all the time."""
+        if not self.pace.is_time():
+            return False
+        rest = rest_after(self.settings.cycle, attempt.pause)
+        return await ledger.read_rest(conn, self.alias) >= rest

@@ -22,6 +22,7 @@ from liveweights.engines.protocol import (
 )
 from liveweights.engines.settings import EngineSettings, OpenAISettings
 from liveweights.engines.text import TextStream
+from liveweights.http.proxies import find_proxy
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.models import end_of_text_ids, load_tokenizer
 
@@ -130,6 +131,7 @@ class OpenAIEngine:
                 headers={"Authorization": f"Bearer {key}"} if key else None,
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=4),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
+                proxy=find_proxy(self._address),
             )
         try:
             async with self._session.get("/v1/models") as response:

@@ -54,7 +54,7 @@ def _advise(cause: Cause, settings: GateSettings) -> str:
         case "answers":
             return (
                 f"gate.cases ({settings.cases}) above gate.min_answers ({settings.min_answers}),"
-                " and as many prompts held back"
+                " and as many prompts held back, of completions or of chats that were answered here"
             )
         case "untold":
             return (

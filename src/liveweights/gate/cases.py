@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from liveweights.gate.calibration import is_right
@@ -10,7 +10,8 @@ from liveweights.gate.forgone import LEAST_RIGHT
 from liveweights.gate.scoring import Case
 from liveweights.gate.settings import GateSettings
 from liveweights.learn.passages import prompt_text
-from liveweights.learn.truth import truth
+from liveweights.learn.rewards import RewardMap
+from liveweights.learn.truth import read_wish
 from liveweights.learn.voters import NOBODY, Voter
 from liveweights.record.example import Example, find_episodes
 from liveweights.record.generation import Generation
@@ -26,33 +27,55 @@ Poisson number with that mean, in 99 of 100."""
 def make_cases(
     examples: Sequence[Example],
     held_back_share: float,
+    rewards: RewardMap,
     voters: Mapping[str, Voter] = MappingProxyType({}),
 ) -> list[tuple[Case, Generation]]:
     """Cases of ``examples``, as `list_cases` does; sessions in one piece, since their prompts
     continue each other and engines keep the last."""
-    return in_sessions(list_cases(examples, held_back_share, voters))
+    return in_sessions(list_cases(examples, held_back_share, rewards, voters))
 
 
 def list_cases(
     examples: Sequence[Example],
     held_back_share: float,
+    rewards: RewardMap,
     voters: Mapping[str, Voter] = MappingProxyType({}),
 ) -> list[tuple[Case, Generation]]:
     """Of the completions among ``examples`` those whose side of the split is still held back, in
     their order. Of an episode the first step: what came after depends on what the model did
     before."""
+    return [
+        (_make_case(example, rewards, voters), example.generation)
+        for example in _list_judging(examples, held_back_share)
+        if example.generation.endpoint == "completion"
+        and (example.generation.prompt_ids or prompt_text(example.generation))
+    ]
+
+
+def list_chats(
+    examples: Sequence[Example], held_back_share: float
+) -> list[tuple[Case, Generation]]:
+    """Of the chat answers among ``examples`` those that are asked again to see how either answers,
+    by the same rule. What it earns nobody knows: no two say the same."""
+    return [
+        (Case(generation.id, generation.cluster, None), generation)
+        for generation in (e.generation for e in _list_judging(examples, held_back_share))
+        if generation.endpoint == "chat" and generation.prompt_ids
+    ]
+
+
+def _list_judging(examples: Sequence[Example], share: float) -> Iterator[Example]:
     later = {
         step.generation.id for episode in find_episodes(examples) for step in episode.steps[1:]
     }
-    return [
-        (_make_case(example, voters), example.generation)
-        for example in examples
-        if example.generation.endpoint == "completion"
-        and (example.generation.prompt_ids or prompt_text(example.generation))
-        and (example.generation.output_ids or example.generation.output)
-        and example.generation.id not in later
-        and _is_held_back(example.generation, held_back_share)
-    ]
+    for example in examples:
+        generation = example.generation
+        if (
+            (generation.output_ids or generation.output)
+            and generation.id not in later
+            and is_held_back(generation, share)
+        ):
+            yield example
 
 
 def in_sessions(cases: Sequence[tuple[Case, Generation]]) -> list[tuple[Case, Generation]]:
@@ -80,22 +103,22 @@ def count_wanted(
     return max(least, settings.silence_cases)
 
 
-def _make_case(example: Example, voters: Mapping[str, Voter]) -> Case:
+def _make_case(example: Example, rewards: RewardMap, voters: Mapping[str, Voter]) -> Case:
     g = example.generation
-    signals = {f.signal for f in example.feedback}
-    refused = "rejected" in signals
-    wish = truth(g.output, example.feedback)
+    wish = read_wish(g, example.feedback, rewards)
     return Case(
         g.id,
         g.cluster,
-        wish,
-        rejected=g.output if refused and g.output else None,
-        taken=True if "accepted" in signals else False if refused or wish is not None else None,
+        wish.truth,
+        rejected=g.output if wish.taken is False and g.output else None,
+        taken=wish.taken,
         may_be_silent=g.selection is not None,
         voter=voters.get(g.id, NOBODY),
     )
 
 
-def _is_held_back(generation: Generation, share: float) -> bool:
+def is_held_back(generation: Generation, share: float) -> bool:
+    """Whether an answer would be held back today: what was is learnt from since, where the share is
+    less than it was."""
     key = split_key(generation.tenant, generation.session, generation.user, generation.id)
     return split_of(key, share) == "held_back"

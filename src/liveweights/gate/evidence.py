@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from liveweights.gate.calibration import compare_accepted, is_right
-from liveweights.gate.monitors import watch
+from liveweights.gate.monitors import watch_kinds
 from liveweights.gate.offpolicy import (
     OffPolicy,
     doubly_robust_difference,
@@ -58,12 +58,13 @@ def gather(
     settings: GateSettings,
     selections: Selections = ALL_SHOWN,
     drawn: Drawn | None = None,
+    chats: Sequence[tuple[str, str]] = (),
 ) -> Evidence:
     """Evidence from ``rows`` that the update never saw, as the learner scored them, and from
     ``cases`` that both answered again; None where there is nothing to compare.
 
     The answers are what users would see of greedy drafts; ``drawn`` is what the doubly robust
-    estimate needs besides.
+    estimate needs besides. ``chats`` are what candidate and incumbent answer in chats.
     """
     asked = [c for c in cases if c.generation in candidate and c.generation in incumbent]
     known, weights, untold = _list_known(asked)
@@ -73,8 +74,7 @@ def gather(
         for row in rows
         if row.reward is not None and len(row.behaviour) == len(row.candidate_answer)
     ]
-    ours = [candidate[case.generation] for case in asked]
-    theirs = [incumbent[case.generation] for case in asked]
+    answers = [(candidate[case.generation], incumbent[case.generation]) for case in asked]
     return Evidence(
         reward=paired_difference(
             _earned(known, candidate, values),
@@ -103,7 +103,7 @@ def gather(
         )
         if rows
         else None,
-        monitors=watch(ours, theirs, settings) if asked else None,
+        monitors=watch_kinds({"completions": answers, "chats": chats}, settings),
     )
 
 

@@ -12,14 +12,14 @@ from liveweights.gate.calibration import cross_fit, show
 from liveweights.gate.drafting import Drafting
 from liveweights.gate.evidence import Drawn, Selections, gather
 from liveweights.gate.findings import Measured, judge
-from liveweights.gate.monitors import Monitors, watch
+from liveweights.gate.monitors import Monitors, watch_kinds
 from liveweights.gate.scoring import Case, Values
 from liveweights.gate.settings import GateSettings
+from liveweights.gate.suites import suite
 from liveweights.gate.suites.battery import Asking, list_episodes, run_battery, run_episodes
 from liveweights.gate.verdict import Evidence, Verdict, decide
 from liveweights.learn.job import HeldBack
 from liveweights.learn.settings import LearnSettings
-from liveweights.record.example import Example
 from liveweights.record.generation import Generation
 
 
@@ -38,16 +38,21 @@ class Judging:
     async def judge(
         self,
         rows: Sequence[HeldBack],
-        examples: Sequence[Example],
         cases: Sequence[tuple[Case, Generation]],
+        *,
+        chats: Sequence[tuple[Case, Generation]],
+        held_back: Sequence[suite.Case],
         selections: Selections,
     ) -> Verdict:
         """The verdict, from the learner's scores of held-back ``rows``, what both answer to
-        ``cases``, and suites, one of which may be made of ``examples``.
+        ``cases`` and how they do to ``chats``, and suites; ``held_back`` are the cases of the one
+        of that name.
 
         Raises what `questions.ask` raises, and SuiteError.
         """
-        asked = await self.drafting.draft(cases)
+        everything = await self.drafting.draft([*cases, *chats])
+        talk = {case.generation for case, _ in chats}
+        asked = [one for one in everything if one.case.generation not in talk]
         shown = cross_fit(
             asked, selections.incumbent, selections.candidate, values=self.values, learn=self.learn
         )
@@ -66,10 +71,15 @@ class Judging:
             settings=self.settings,
             selections=selections,
             drawn=await self._draw(rows, cases),
+            chats=[
+                (one.candidate.text, one.incumbent.text)
+                for one in everything
+                if one.case.generation in talk
+            ],
         )
-        return await self._ask_suites(evidence, examples)
+        return await self._ask_suites(evidence, held_back)
 
-    async def _ask_suites(self, evidence: Evidence, examples: Sequence[Example]) -> Verdict:
+    async def _ask_suites(self, evidence: Evidence, held_back: Sequence[suite.Case]) -> Verdict:
         """The verdict with what suites say, each asked where nothing speaks against the candidate
         before: those of whole episodes first, which may be the improvement that is missing, then
         the others where all else passes."""
@@ -84,7 +94,7 @@ class Judging:
             incumbent=drafting.incumbent,
             key=drafting.key,
             folder=self.folder / "gate",
-            examples=examples,
+            held_back=held_back,
         )
         episodes: tuple[Measured, ...] = ()
         if with_episodes:
@@ -93,7 +103,7 @@ class Judging:
             evidence = msgspec.structs.replace(
                 evidence,
                 left_out=left_out,
-                monitors=evidence.monitors or self._watch(episodes),
+                monitors=self._watch(evidence.monitors, episodes),
             )
             verdict = decide(evidence, settings)
         if verdict.outcome == "PASS" and settings.suites:
@@ -105,12 +115,13 @@ class Judging:
         findings = judge(measured, self.settings.confidence, self.settings.power)
         return msgspec.structs.replace(evidence, suites=findings)
 
-    def _watch(self, episodes: Sequence[Measured]) -> Monitors | None:
-        """The habits of how episodes end, where no prompt could be asked again."""
+    def _watch(self, known: Monitors | None, episodes: Sequence[Measured]) -> Monitors | None:
+        """What is known, or the habits of how episodes end, where too few prompts were held back
+        that could be asked again."""
+        if known is not None and known.candidate.answers >= self.settings.min_answers:
+            return known
         pairs = [pair for measured in episodes for pair in measured.answers]
-        if not pairs:
-            return None
-        return watch([ours for ours, _ in pairs], [theirs for _, theirs in pairs], self.settings)
+        return watch_kinds({"episodes": pairs}, self.settings) or known
 
     async def _draw(
         self, rows: Sequence[HeldBack], cases: Sequence[tuple[Case, Generation]]

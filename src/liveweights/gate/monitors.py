@@ -89,6 +89,27 @@ def watch(candidate: Sequence[str], incumbent: Sequence[str], settings: GateSett
     return Monitors(candidate=ours, incumbent=theirs, broken=tuple(_judge(ours, theirs, settings)))
 
 
+def watch_kinds(
+    answers: Mapping[str, Sequence[tuple[str, str]]], settings: GateSettings
+) -> Monitors | None:
+    """Of each kind the answers of candidate and incumbent, compared each for itself and all
+    together; None where there are none."""
+    kinds = {kind: pairs for kind, pairs in answers.items() if pairs}
+    if not kinds:
+        return None
+
+    def compare(pairs: Sequence[tuple[str, str]]) -> Monitors:
+        return watch([ours for ours, _ in pairs], [theirs for _, theirs in pairs], settings)
+
+    whole = compare([pair for pairs in kinds.values() for pair in pairs])
+    if len(kinds) == 1:
+        return whole
+    broken = [
+        f"{kind}: {reason}" for kind, pairs in kinds.items() for reason in compare(pairs).broken
+    ]
+    return msgspec.structs.replace(whole, broken=(*whole.broken, *broken))
+
+
 def _judge(ours: Habits, theirs: Habits, settings: GateSettings) -> list[str]:
     if ours.answers < settings.min_answers:
         return []  # too few to judge: the verdict asks for more

@@ -24,6 +24,10 @@ MARGIN = 8
 """Tokens more than the truth has, so that a wrong longer answer is seen to be wrong."""
 
 
+CHAT_TOKENS = 128
+"""Of a chat answer so many tokens are asked for at most: enough to see how it is answered."""
+
+
 class NotAnswered(RuntimeError):
     """A checkpoint did not answer what a gate asked; the message says why."""
 
@@ -40,6 +44,8 @@ def served(checkpoint: str, case: Case, generation: Generation) -> Draft | None:
     beyond where it is to end now was sure of more than that.
     """
     if generation.checkpoint != checkpoint or generation.temperature > 0:
+        return None
+    if generation.endpoint == "chat":  # without its thoughts and calls
         return None
     if generation.finish_reason not in ("stop", "length") or generation.withheld:
         return None
@@ -66,16 +72,21 @@ class Ending(msgspec.Struct, frozen=True):
 
 
 def ending(case: Case, generation: Generation) -> Ending:
-    """As the recorded answer ended; and at the end of the line, where a user of it would stop
-    reading there."""
+    """As the recorded answer ended; and at the end of the line, where a user of a completion would
+    stop reading there."""
     stop = [one for one in generation.shaping.get("stop", ()) if one not in generation.healed]
     if _is_line(case, generation) and "\n" not in stop and len(stop) < bounds.STOPS:
         stop.append("\n")
-    return Ending(stop, max(generation.max_tokens or 32, MARGIN))
+    most = generation.max_tokens or 32
+    if generation.endpoint == "chat":
+        most = min(generation.max_tokens or CHAT_TOKENS, CHAT_TOKENS)
+    return Ending(stop, max(most, MARGIN))
 
 
 def _is_line(case: Case, generation: Generation) -> bool:
     """Whether what the user wanted, or else what is known not to be wanted, is one line."""
+    if generation.endpoint == "chat":
+        return False
     known = case.truth or case.rejected or generation.output
     return "\n" not in known.rstrip() and "\n" not in generation.healed
 

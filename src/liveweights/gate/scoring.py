@@ -17,9 +17,9 @@ class Case:
 
     ``truth`` is the text that the user took or wrote, None where nobody knows, and ``rejected`` one
     that they did not want; ``taken`` says whether they took what was served, None where nobody
-    said. Answers of one ``session`` vary together. ``may_be_silent`` says whether
-    the user would rather see nothing than an answer that is not sure, and ``voter`` whose reaction
-    it is.
+    knows (see `learn.truth`). Answers of one ``session`` vary together. ``may_be_silent`` says
+    whether the user would rather see nothing than an answer that is not sure, and ``voter`` whose
+    reaction it is.
     """
 
     generation: str

@@ -36,8 +36,8 @@ class GateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             ge=0,
             le=bounds.COUNT,
             description=(
-                "Most held-back prompts, of this cycle and of earlier ones, that candidate and"
-                " incumbent both answer."
+                "Most held-back completions, of this cycle and of earlier ones, that candidate and"
+                " incumbent both answer; of chats as many at most, and twice `gate.min_answers`."
             ),
         ),
     ] = 200

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable
 from typing import Annotated, Any, TypeVar, cast
 from urllib.parse import parse_qsl
@@ -41,8 +40,11 @@ DEEPEST = 100
 """Levels of JSON; what writes it again, in Python or in a template, follows about ten times as
 many."""
 NUL = "The text contains a NUL character, which cannot be stored"
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
-_OPENING, _CLOSING = np.frombuffer(b"[{", np.uint8), np.frombuffer(b"]}", np.uint8)
+_MARKS = b'"[]{}'
+_OTHERS = bytes(set(range(256)) - set(_MARKS))
+_QUOTE = ord('"')
+_STEP = np.array([b in b"[{" for b in range(256)], np.int32)
+_STEP -= np.array([b in b"]}" for b in range(256)], np.int32)
 
 
 class ClientGone(Exception):
@@ -165,18 +167,24 @@ def not_json(error: Exception) -> ApiError:
 
 def check_depth(body: bytes) -> None:
     """Raises ApiError 400 for JSON that is nested deeper than what writes it again can follow."""
-    if body.count(b"[") + body.count(b"{") <= DEEPEST:
-        return
-    outside = np.frombuffer(_STRING.sub(b"", body), dtype=np.uint8)
-    opening, closing = np.isin(outside, _OPENING), np.isin(outside, _CLOSING)
-    depth = np.cumsum(opening.astype(np.int32) - closing).max(initial=0)
-    if depth > DEEPEST:
+    if is_deep(body):
         raise bad_request(f"The request body is nested deeper than {DEEPEST} levels.")
+
+
+def is_deep(body: bytes) -> bool:
+    """Whether JSON is nested deeper than ``DEEPEST``."""
+    if body.count(b"[") + body.count(b"{") <= DEEPEST:
+        return False
+    unescaped = body.replace(rb"\\", b"").replace(rb"\"", b"")
+    marks = np.frombuffer(unescaped.translate(None, _OTHERS), np.uint8)
+    within = np.cumsum(marks == _QUOTE, dtype=np.int32) & 1
+    depth = np.cumsum(_STEP[marks] * (1 - within), dtype=np.int32)
+    return bool(depth.max(initial=0) > DEEPEST)
 
 
 def check_storable(body: bytes) -> None:
     """Raises ApiError 400 for JSON with a text, anywhere, that Postgres cannot hold."""
-    if b"\\u0000" not in body and b"\0" not in body:
+    if b"\0" not in body and rb"\u0000" not in body.replace(rb"\\", b""):
         return
     try:
         whole = msgspec.json.decode(body)
@@ -187,21 +195,24 @@ def check_storable(body: bytes) -> None:
         raise bad_request(f"Invalid value for '{place}': {NUL}.", place, "invalid_value")
 
 
+_MAY_HOLD = (str, list, dict)
+
+
 def _find_nul(value: Any) -> str | None:
     """Where the first text with a NUL is."""
     if isinstance(value, str):
         return "" if "\0" in value else None
-    inner: Iterable[tuple[str, Any]] = ()
     if isinstance(value, list):
-        inner = ((f"[{place}]", item) for place, item in enumerate(cast(list[Any], value)))
+        for place, item in enumerate(cast(list[Any], value)):
+            if isinstance(item, _MAY_HOLD) and (found := _find_nul(item)) is not None:
+                return f"[{place}]{found}"
     elif isinstance(value, dict):
         members = cast(dict[str, Any], value)
         if any("\0" in name for name in members):
             return ""
-        inner = ((f".{name}", member) for name, member in members.items())
-    for name, item in inner:
-        if (place := _find_nul(item)) is not None:
-            return name + place
+        for name, member in members.items():
+            if (found := _find_nul(member)) is not None:
+                return f".{name}{found}"
     return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from liveweights.insight.own import Lookup, Viewer
-from liveweights.serve.api.identifiers import generation_of
+from liveweights.record.response import generation_of
 from liveweights.serve.api.objects import GenerationObject, Reaction
 from liveweights.store.database import Connection
 from liveweights.store.partitions import day_of

@@ -21,7 +21,7 @@ from liveweights.learn.rows import Encode, answer_place, written_ids
 from liveweights.learn.sampled import find_behaviour, find_temperature
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.tree import TokenRow
-from liveweights.learn.truth import truth
+from liveweights.learn.truth import read_wish
 from liveweights.record.example import Example
 from liveweights.record.generation import Generation
 from liveweights.weights.selection import TOKENS
@@ -80,7 +80,7 @@ def make_questions(
             worth = reward(
                 generation.output, example.feedback, rewards, completed=generation.completed_at
             )
-        wanted = truth(generation.output, example.feedback)
+        wanted = read_wish(generation, example.feedback, rewards).truth
         place = answer_place(generation, encode)
         questions.append(
             Question(

@@ -36,7 +36,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """What to learn from and from where.
 
     ``base`` is a folder of whole weights: the incumbent's own, or those that its adapter, which
-    is in ``parent`` then, is on. With a ``candidate`` nothing is learnt: the held-back rows are
+    is in ``parent`` then, is on; ``incumbent`` is the checkpoint whose answers have the
+    log-probabilities of these. With a ``candidate`` nothing is learnt: the held-back rows are
     scored under the incumbent and under that. With a ``rival`` the update does not begin with the
     incumbent, and that is what its held-back rows are compared with.
     """
@@ -215,6 +216,8 @@ def read_job(file: Path) -> Job:
     return msgspec.json.decode(file.read_bytes(), type=Job)
 
 
-def spread(items: Sequence[T], most: int) -> list[T]:
-    """At most ``most`` of them, from the first to the last."""
-    return list(items[:: max(1, -(-len(items) // most))])
+def spread(items: Sequence[T], many: int) -> list[T]:
+    """So ``many`` of them, from the first on as far apart as they can be; all where there are no
+    more."""
+    count = len(items)
+    return [items[place * count // many] for place in range(many)] if count > many else list(items)

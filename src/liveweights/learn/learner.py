@@ -121,6 +121,7 @@ def learn(job: Job, folder: Path) -> Result:
     if any(row.weight != 0.0 for row in built.rows):
         out = frozenset(built.left_out)
         judges = [example for example in job.held_back if example.generation.id not in out]
+        judges = spread(judges, settings.max_scored)
         examples = add_follow_ups(judges, job.follow_ups, dialogue, tokenizer.decode)
         questions = make_questions(examples, job.rewards, encode)
         # Before the policy is made: of two models in memory one is enough.

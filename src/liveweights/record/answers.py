@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
 from liveweights.record.feedback import Feedback, Mood
 from liveweights.record.generation import completed
 from liveweights.record.readable import TENANT, read_branch
 from liveweights.store.database import Connection
+
+AT_ONCE = 500
+"""Answers that are read at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +75,19 @@ and not exists (
 """
 
 
-async def read_answers(
+async def iter_answers(
     conn: Connection,
     alias: str,
     checkpoints: Sequence[str],
     since: datetime,
     *,
     until: datetime | None = None,
-) -> list[JudgedAnswer]:
+) -> AsyncGenerator[JudgedAnswer]:
     """What these checkpoints answered as ``alias`` in that time, oldest first: what compares them.
     Of a tenant's branch what they answered to that tenant; of what all share nothing that a tenant
-    was answered while it tried a candidate of its own, since then no shared one is drawn for it."""
+    was answered while it tried a candidate of its own, since then no shared one is drawn for it.
+
+    A few are in memory at a time, however many there are."""
     model, tenant = await read_branch(conn, alias)
     values = {
         "model": model,
@@ -91,12 +96,44 @@ async def read_answers(
         "since": since,
         "until": until,
     }
+    async with conn.transaction(), conn.cursor("answers") as cursor:
+        await cursor.execute(
+            "select g.id, g.checkpoint, g.created_at, g.tenant,"
+            " g.tenant || '/' || coalesce(g.session, g.user_id),"
+            " g.surface, g.language, g.output, g.finish_reason, g.total_ms, h.mood, h.at, g.day"
+            " from generations g"
+            " left join follow_ups h on h.day = g.day and h.generation = g.id"
+            " and h.mood <> 'neutral' and h.at > %(since)s"
+            f" where {WHERE} order by g.created_at, g.id".encode(),
+            values,
+        )
+        while rows := await cursor.fetchmany(AT_ONCE):
+            reactions = await _read_reactions(conn, {row[-1] for row in rows}, [r[0] for r in rows])
+            for row in rows:
+                yield JudgedAnswer(
+                    id=row[0],
+                    checkpoint=row[1],
+                    created_at=row[2],
+                    tenant=row[3],
+                    session=row[4],
+                    surface=row[5],
+                    language=row[6],
+                    output=row[7],
+                    finish_reason=row[8],
+                    total_ms=row[9],
+                    feedback=tuple(reactions.get(row[0], ())),
+                    follow_up=None if row[10] is None else FollowUp(row[10], row[11]),
+                )
+
+
+async def _read_reactions(
+    conn: Connection, days: Collection[date], ids: Sequence[str]
+) -> dict[str, list[Feedback]]:
+    """By generation, as they arrived."""
     cursor = await conn.execute(
-        "select f.tenant, f.id, f.generation, f.signal, f.value, f.text, f.received_at"
-        " from feedback f join generations g on g.day = f.day and g.id = f.generation"
-        f" where {WHERE}"
-        " order by f.seq".encode(),
-        values,
+        "select tenant, id, generation, signal, value, text, received_at from feedback"
+        " where day = any(%s) and generation = any(%s) order by seq",
+        (list(days), ids),
     )
     reactions: dict[str, list[Feedback]] = {}
     async for tenant, id_, generation, signal, value, text, at in cursor:
@@ -111,30 +148,4 @@ async def read_answers(
                 received_at=at,
             )
         )
-    cursor = await conn.execute(
-        "select g.id, g.checkpoint, g.created_at, g.tenant,"
-        " g.tenant || '/' || coalesce(g.session, g.user_id),"
-        " g.surface, g.language, g.output, g.finish_reason, g.total_ms, h.mood, h.at"
-        " from generations g"
-        " left join follow_ups h on h.day = g.day and h.generation = g.id"
-        " and h.mood <> 'neutral' and h.at > %(since)s"
-        f" where {WHERE} order by g.created_at, g.id".encode(),
-        values,
-    )
-    return [
-        JudgedAnswer(
-            id=row[0],
-            checkpoint=row[1],
-            created_at=row[2],
-            tenant=row[3],
-            session=row[4],
-            surface=row[5],
-            language=row[6],
-            output=row[7],
-            finish_reason=row[8],
-            total_ms=row[9],
-            feedback=tuple(reactions.get(row[0], ())),
-            follow_up=None if row[10] is None else FollowUp(row[10], row[11]),
-        )
-        async for row in cursor
-    ]
+    return reactions

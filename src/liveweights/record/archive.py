@@ -31,6 +31,7 @@ from liveweights.record.day_files import (
     remove_files,
     write_files,
 )
+from liveweights.record.dropping import drop_copies, keep_readers
 from liveweights.record.parquet import merge_table, read_table, require_parquet
 from liveweights.store.database import Connection
 from liveweights.store.partitions import TABLES, days, drop, ensure
@@ -50,7 +51,8 @@ async def archive(
     also: AlsoArchived | None = None,
 ) -> Archived:
     """Take ``day`` out of Postgres, with its files in ``folder`` first; without ``keep`` its rows
-    are dropped for good. ``also`` is awaited in the transaction that does.
+    are dropped for good. What was answered to its requests in the shadow or for a gate goes in any
+    case. ``also`` is awaited in the transaction that does.
 
     Of a day that is in files already, Postgres has what came late: that goes to further files, or
     is dropped, and the files stay. ``conn`` is outside any transaction. Killed anywhere, the rows
@@ -68,8 +70,11 @@ async def archive(
         if keep:
             require_parquet()
             await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True, exist_ok=True)
+        written: tuple[Look, dict[str, str]] | None = None
         for attempt in range(TRIES):
-            seen, files = await _write(conn, day, folder if keep else None, before)
+            if written is None:
+                written = await _write(conn, day, folder if keep else None, before)
+            seen, files = written
             try:
                 async with conn.transaction():
                     await conn.execute("set local lock_timeout = '500ms'")
@@ -80,11 +85,15 @@ async def archive(
                             # Postgres has all of it: what is removed now is nowhere missed, and
                             # nothing is left that no row names.
                             await asyncio.to_thread(remove_files, folder, day, files)
+                        if not keep:
+                            await keep_readers(conn, day)
+                        await drop_copies(conn, day)
                         await drop(conn, day)
                         await _put(conn, day, seen, files, before)
                         if also is not None:
                             await also(conn, await find_archived(conn, day))
                         break
+                    written = None
             except psycopg.errors.LockNotAvailable:
                 await asyncio.sleep(0.1 * (attempt + 1))
         else:

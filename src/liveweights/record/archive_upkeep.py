@@ -1,4 +1,4 @@
-"""Which days go, and that they do."""
+"""What goes out of Postgres by itself: whole days, and answers that nobody saw."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from liveweights.record.archive import archive
 from liveweights.record.archive_rows import ArchiveError, read_archives
 from liveweights.record.parquet import ParquetUnavailable
 from liveweights.record.settings import RecordSettings
+from liveweights.record.shadow import expire_shadows
 from liveweights.store.database import Connection, Pool
 from liveweights.store.partitions import days
 
@@ -37,11 +38,13 @@ async def find_due(conn: Connection, settings: RecordSettings, today: date) -> l
 async def keep_archiving(
     pool: Pool, settings: RecordSettings, folder: Path, *, every: float = EVERY
 ) -> None:
-    """For ever: take out of Postgres what the policy says. What fails is tried again later, and
+    """For ever: take out of Postgres what the policy says, and what canaries answered in the shadow
+    before they ended. What fails is tried again later, and
     keeps no other day from going."""
     while True:
         try:
             async with pool.connection() as conn:
+                await expire_shadows(conn)
                 due = await find_due(conn, settings, datetime.now(UTC).date())
             for day in due:
                 await _take_out(pool, settings, folder, day)

@@ -264,7 +264,8 @@ class Delivery:
         """Whether the row is done with. Where the server does not take it here either, it may be
         the server that is to blame."""
         try:
-            await quarantine.keep(await self._connected(), row)
+            if not await quarantine.keep(await self._connected(), row):
+                return True
         except Exception as error:
             await self.disconnect()
             if not certain or fault_of(error) is Fault.SERVER:

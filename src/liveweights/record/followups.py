@@ -98,14 +98,18 @@ set at = excluded.at, mood = excluded.mood, classifier = excluded.classifier
 
 
 COUNT = f"""
-select count(*) from generations g
-where {READABLE} and g.endpoint = 'chat' and g.created_at > %(moment)s
-  and exists (
-      select from generations e
-      where e.tenant = g.tenant and e.session = g.session and e.alias = g.alias
-        and e.endpoint = 'chat' and e.consent and e.created_at < g.created_at
-        and e.checkpoint <> all(%(foreign)s::text[])
-  )
+select count(*) from (
+    select from generations g
+    where {READABLE} and g.endpoint = 'chat' and g.session is not null
+      and g.created_at > %(moment)s
+      and exists (
+          select from generations e
+          where e.tenant = g.tenant and e.session = g.session and e.alias = g.alias
+            and e.endpoint = 'chat' and e.consent and e.created_at < g.created_at
+            and e.checkpoint <> all(%(foreign)s::text[])
+      )
+    limit %(most)s
+) counted
 """
 
 
@@ -118,9 +122,13 @@ async def read_follow_ups(
     return dict(await cursor.fetchall())
 
 
-async def count_follow_ups(conn: Connection, readable: Readable, moment: datetime) -> int:
-    """Requests since ``moment`` that came after another one of their chat session."""
-    cursor = await conn.execute(COUNT, {**readable.parameters(), "moment": moment})
+async def count_follow_ups(
+    conn: Connection, readable: Readable, moment: datetime, *, most: int
+) -> int:
+    """Requests since ``moment`` that came after another one of their chat session; from ``most``
+    on they are not counted further."""
+    values = {**readable.parameters(), "moment": moment, "most": most}
+    cursor = await conn.execute(COUNT, values)
     row = await cursor.fetchone()
     assert row is not None
     return row[0]

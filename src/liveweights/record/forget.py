@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from liveweights.record import rollups
 from liveweights.record.binary import Row, bucket_start, created_at, owner_of
 from liveweights.record.clean import clip_person
 from liveweights.record.holds import hold_alone
+from liveweights.record.response import response_of
+from liveweights.record.threads import read_threads
 from liveweights.store.columnstore import has_columnstore, lift_limit
 from liveweights.store.database import Connection
 from liveweights.store.partitions import day_of
@@ -26,16 +29,14 @@ class Forgotten:
     checkpoints: list[str]
 
 
-CHATS = """
-select distinct session from generations
-where tenant = %(tenant)s and user_id = %(user)s and endpoint = 'chat' and session is not null
-"""
-
 FIND = """
 select id from generations
 where tenant = %(tenant)s and (
     user_id = %(user)s
-    or user_id is null and endpoint = 'chat' and session = any(%(chats)s)
+    or user_id is null and endpoint = 'chat' and session = any(%(sessions)s)
+    or user_id is null and endpoint = 'chat' and metadata ->> 'episode' is not null
+        and metadata ->> 'episode' = any(%(episodes)s)
+    or user_id is null and day = any(%(days)s) and id = any(%(answers)s)
 )
 order by day, id
 """
@@ -47,35 +48,29 @@ CYCLES = """
 select cycle from cycle_rows where generation = any(%(ids)s)
 union
 select r.cycle from generations g join cycle_rows r on r.day = g.day and r.generation = g.id
-where g.tenant = %(tenant)s and g.session = any(%(chats)s) and g.endpoint = 'chat'
+where g.tenant = %(tenant)s and g.session = any(%(sessions)s) and g.endpoint = 'chat'
+union
+select cycle from dropped_reads where user_hash = %(digest)s
 order by cycle
 """
 
 # What the user said next is told of the answers before it, whoever had asked for these.
 DELETE_HEARD = """
 delete from follow_ups h using generations g
-where g.tenant = %(tenant)s and g.session = any(%(chats)s) and g.endpoint = 'chat'
+where g.tenant = %(tenant)s and g.session = any(%(sessions)s) and g.endpoint = 'chat'
   and h.day = g.day and h.generation = g.id
 """
 
 # Before answers and rollups are taken: in the order of those who write.
 DELETE_SEEN = "delete from last_seen where tenant = %(tenant)s and user_id = %(user)s"
 
-# With the conversations that went on from them.
 DELETE_RESPONSES = """
-with recursive theirs as (
-    select id from responses where tenant = %(tenant)s and user_id = %(user)s
-    union
-    select r.id from responses r join theirs on r.previous = theirs.id
-    where r.tenant = %(tenant)s and r.user_id is null
-)
-delete from responses where id in (select id from theirs)
+delete from responses where tenant = %(tenant)s and id = any(%(responses)s)
 """
 
+# A conversation goes as a whole: its answers say what was said before.
 DELETE_CONVERSATIONS = """
-delete from conversations where tenant = %(tenant)s and id in (
-    select conversation from conversation_items where user_id = %(user)s
-)
+delete from conversations where tenant = %(tenant)s and id = any(%(episodes)s)
 """
 
 NOT_FORGOTTEN: LiteralString = (
@@ -86,8 +81,18 @@ NOT_FORGOTTEN: LiteralString = (
 LATE = "select exists (select from forgotten where at >= %s)"
 """Whether there is work for `remove_late`; the parameter is `oldest` of the rows."""
 
-WRITTEN: LiteralString = "generations, shadow_answers, conversation_items, responses"
+WRITTEN: tuple[LiteralString, ...] = (
+    *("generations", "shadow_answers", "conversation_items", "responses"),
+)
 """What is recorded of a user, in the order in which whoever writes takes these tables."""
+
+WRITERS = """
+select distinct virtualtransaction from pg_locks
+where locktype = 'relation' and mode = 'RowExclusiveLock' and relation = any(%s::regclass[])
+    and database = (select oid from pg_database where datname = current_database())
+"""
+PAUSES = (0.01, 0.5)
+"""The shortest and longest seconds between two looks at who still writes."""
 
 # A candidate is influenced by what its cycle read: by the training part through its weights, by
 # the part held back through the verdict. Whatever was learnt from it or is built on it inherits.
@@ -184,7 +189,7 @@ async def forget(
 ) -> Forgotten:
     """Remove all generations of the user with their feedback, what is in quarantine of them, and
     conversations that were stored, in one transaction, in which ``also`` is awaited too. Requests
-    of the user's chats that named no user are the user's.
+    of the user's chats, conversations and responses that named no user are the user's.
 
     They are no longer counted either, and what was asked before and is recorded later is dropped.
     Weights cannot be made to forget: the checkpoints that are named should be retired. The cycles
@@ -205,33 +210,34 @@ async def forget(
         who: dict[str, Any] = {"tenant": tenant, "user": user}
         await conn.execute(DELETE_SEEN, who)
         # All in one order: two that forget at once do not wait for each other.
-        await conn.execute(f"lock table only {WRITTEN} in row exclusive mode")
-        who["chats"] = await read_chats(conn, tenant, user)
-        cursor = await conn.execute(FIND if columnstore else LOCK, who)
+        await conn.execute(f"lock table only {', '.join(WRITTEN)} in row exclusive mode")
+        threads = await read_threads(conn, tenant, user)
+        who |= {"sessions": [*threads.sessions], "episodes": [*threads.episodes]}
+        answers = threads.answers
+        which = {"answers": answers, "days": sorted({day_of(id) for id in answers})}
+        cursor = await conn.execute(FIND if columnstore else LOCK, who | which)
         ids = [id for (id,) in await cursor.fetchall()]
-        cursor = await conn.execute(CYCLES, {**who, "ids": ids})
+        cursor = await conn.execute(CYCLES, {**who, "ids": ids, "digest": digest})
         cycles = [cycle for (cycle,) in await cursor.fetchall()]
+        await conn.execute("delete from dropped_reads where user_hash = %s", (digest,))
         await conn.execute(DELETE_HEARD, who)
         feedback = await _remove(conn, ids)
-        await conn.execute(DELETE_QUARANTINED, {**who, "ids": ids})
+        await conn.execute(DELETE_QUARANTINED, {**who, "ids": [*ids, *answers]})
         await conn.execute(DELETE_CONVERSATIONS, who)  # before responses, as what expires
-        await conn.execute(DELETE_RESPONSES, who)
+        responses = threads.responses.union(map(response_of, ids))
+        await conn.execute(DELETE_RESPONSES, {**who, "responses": [*responses]})
+        days = sorted({day_of(id) for id in ids})
         if also is not None:
-            days = sorted({day_of(id) for id in ids})
             await also(conn, Traces(tuple(cycles), tuple(days)))
         await conn.execute(
-            "update forgotten set generations = %s, feedback = %s, cycles = %s where id = %s",
-            (len(ids), feedback, cycles, entry),
+            "update forgotten set generations = %s, feedback = %s, cycles = %s, days = %s"
+            " where id = %s",
+            (len(ids), feedback, cycles, days, entry),
         )
         cursor = await conn.execute(INFLUENCED, (digest,))
         checkpoints = [id for (id,) in await cursor.fetchall()]
+        await rollups.add_staged(conn)  # at the very end: all who record wait for these rows
     return Forgotten(len(ids), feedback, checkpoints)
-
-
-async def read_chats(conn: Connection, tenant: str, user: str) -> list[str]:
-    """The sessions of the user's chats that are in Postgres."""
-    cursor = await conn.execute(CHATS, {"tenant": tenant, "user": user})
-    return [session for (session,) in await cursor.fetchall()]
 
 
 async def remove_late(conn: Connection, rows: Sequence[Row]) -> None:
@@ -252,11 +258,13 @@ async def remove_late(conn: Connection, rows: Sequence[Row]) -> None:
         await conn.execute("delete from staged_rollups")
         await conn.execute("delete from staged_histograms")
         await _remove(conn, late)
+        await rollups.add_staged(conn)
 
 
 async def _announce(conn: Connection, digest: bytes) -> int:
     """From now on nothing older of the user is recorded; the number of the entry. Returns when
-    what was being written before is there."""
+    what was being written before is there: without a lock, behind which all writers would queue
+    for as long as one of them takes."""
     async with conn.transaction():
         cursor = await conn.execute(
             "insert into forgotten (user_hash, generations, feedback, cycles)"
@@ -265,13 +273,25 @@ async def _announce(conn: Connection, digest: bytes) -> int:
         )
         row = await cursor.fetchone()
         assert row is not None
-    async with conn.transaction():
-        await conn.execute(f"lock table only {WRITTEN} in share mode")
+    pause, longest = PAUSES
+    writing = await _read_writers(conn)
+    while writing:
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, longest)
+        writing &= await _read_writers(conn)
     return row[0]
 
 
+async def _read_writers(conn: Connection) -> set[str]:
+    """The transactions that write, or wait to write, what is recorded of users."""
+    async with conn.transaction():
+        cursor = await conn.execute(WRITERS, ([*WRITTEN, "quarantine"],))
+        return {transaction for (transaction,) in await cursor.fetchall()}
+
+
 async def _remove(conn: Connection, ids: Sequence[str]) -> int:
-    """Generations with all that refers to them; how many rows of feedback there were."""
+    """Generations with all that refers to them; how many rows of feedback there were. What they
+    have added to the rollups is staged."""
     which = {"days": sorted({day_of(id) for id in ids}), "ids": list(ids)}
     await _uncount(conn, which)
     await conn.execute("delete from cycle_rows where generation = any(%s)", (which["ids"],))
@@ -283,7 +303,6 @@ async def _remove(conn: Connection, ids: Sequence[str]) -> int:
     )
     await conn.execute("select forget_drafts(%s)", (which["ids"],))
     await conn.execute(DELETE_GENERATIONS, which)
-    await rollups.add_staged(conn)
     return feedback
 
 

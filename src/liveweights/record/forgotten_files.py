@@ -7,14 +7,26 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from liveweights.record.archive import archive, restore, rewrite
 from liveweights.record.archive_lock import locked
 from liveweights.record.archive_rows import Archived, ArchiveError, read_archives
 from liveweights.record.clean import clip_person
 from liveweights.record.day_files import check_files, find_files, find_leftovers, list_parts
-from liveweights.record.forget import Also, Forgotten, forget, read_chats
-from liveweights.record.parquet import Conditions, find_values, iter_values, require_parquet
+from liveweights.record.forget import Also, Forgotten, forget
+from liveweights.record.generation import EPISODE
+from liveweights.record.parquet import (
+    Conditions,
+    find_values,
+    iter_rows,
+    iter_values,
+    require_parquet,
+)
+from liveweights.record.response import response_of
+from liveweights.record.threads import Threads, make_threads, read_threads
 from liveweights.store.database import Connection
 from liveweights.store.partitions import days
 
@@ -45,9 +57,9 @@ async def forget_everywhere(
         if archives:
             require_parquet()
         away = [one for one in archives if one.is_away]
-        chats = await read_chats(conn, tenant, user)
+        threads = await read_threads(conn, tenant, user)
         await conn.commit()
-        for one in await _find_days(folder, away, tenant, user, chats):
+        for one in await _find_days(folder, away, tenant, user, threads):
             await restore(conn, one, folder, borrow=True)
         forgotten = await forget(conn, tenant, user, also=also)
         written: list[date] = []
@@ -72,32 +84,52 @@ async def forget_everywhere(
 
 
 async def _find_days(
-    folder: Path, archives: Collection[Archived], tenant: str, user: str, chats: Collection[str]
+    folder: Path, archives: Collection[Archived], tenant: str, user: str, threads: Threads
 ) -> list[date]:
-    """Those whose files have rows of the user, or of a chat of the user's, which may have gone on
-    on another day without a name."""
+    """Those whose files have rows of the user, or of a chat or conversation of the user's, which
+    may have gone on on another day without a name."""
     answers = {one.day: list_parts(one.files, "generations") for one in archives}
     for one in archives:
         files = {name: one.files[name] for name in answers[one.day]}
         await asyncio.to_thread(check_files, folder, files)
-    sessions = set(chats)
     theirs: Conditions = [("tenant", "=", tenant), ("user_id", "=", user)]
+    columns = ("endpoint", "id", "session", "metadata")
     found: set[date] = set()
+    chats: set[tuple[str, str | None, str]] = set()
     for day, names in answers.items():
         for name in names:
-            rows = await asyncio.to_thread(
-                find_values, folder / name, ("endpoint", "session"), theirs
-            )
+            rows = await asyncio.to_thread(find_values, folder / name, columns, theirs)
             found |= {day} if rows else set()
-            sessions |= {session for endpoint, session in rows if endpoint == "chat" and session}
-    within: Conditions = [
-        ("tenant", "=", tenant), ("endpoint", "=", "chat"), ("session", "in", sessions),
-    ]  # fmt: skip
-    for day, names in answers.items() if sessions else ():
+            chats |= {tuple(rest) for endpoint, *rest in rows if endpoint == "chat"}
+    threads = make_threads(
+        threads.sessions.union(session for _, session, _ in chats if session),
+        threads.episodes.union(_episode_in(metadata) for *_, metadata in chats) - {""},
+        threads.responses.union(response_of(id) for id, *_ in chats),
+    )
+    for day, names in answers.items() if threads.sessions or threads.episodes else ():
         for name in names:
-            rows = await asyncio.to_thread(find_values, folder / name, ("user_id",), within)
-            found |= {day} if (None,) in rows else set()
+            if day not in found and await asyncio.to_thread(
+                _goes_on, folder / name, tenant, threads
+            ):
+                found.add(day)
     return sorted(found)
+
+
+def _goes_on(file: Path, tenant: str, threads: Threads) -> bool:
+    """Whether answers are in it that name nobody and are of one of the threads."""
+    nameless: Conditions = [
+        ("tenant", "=", tenant), ("endpoint", "=", "chat"), ("user_id", "null", None),
+    ]  # fmt: skip
+    for column, names in (("session", threads.sessions), ("id", threads.answers)):
+        if names and any(iter_rows(file, ("id",), [*nameless, (column, "in", names)])):
+            return True
+    tied = iter_rows(file, ("metadata",), [*nameless, ("metadata", "has", f'"{EPISODE}"')])
+    return any(_episode_in(metadata) in threads.episodes for (metadata,) in tied)
+
+
+def _episode_in(metadata: str) -> str:
+    """Empty where none is named."""
+    return msgspec.json.decode(metadata, type=dict[str, Any]).get(EPISODE, "")
 
 
 async def _renew(conn: Connection, folder: Path, one: Archived) -> bool:

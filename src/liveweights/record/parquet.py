@@ -6,7 +6,9 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
+from functools import reduce
 from importlib.util import find_spec
+from operator import and_
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -16,11 +18,12 @@ from liveweights.store.database import Connection
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.compute as pc
 
 ROWS = 4096
 """Rows that are in memory at a time."""
 Conditions: TypeAlias = list[tuple[str, str, Any]]
-"""A column, a comparison (``=``, ``in``) and what with."""
+"""A column, a comparison (``=``, ``in``, ``has`` a text in it, ``null``) and what with."""
 
 
 class ParquetUnavailable(RuntimeError):
@@ -108,10 +111,34 @@ async def merge_table(conn: Connection, file: Path, table: str) -> None:
 
 def find_values(file: Path, columns: Sequence[str], conditions: Conditions) -> set[tuple[Any, ...]]:
     """What the rows of the file that meet all ``conditions`` have in ``columns``."""
-    import pyarrow.parquet as pq
+    return set(iter_rows(file, columns, conditions))
 
-    found = pq.read_table(file, columns=list(columns), filters=conditions)
-    return set(_rows(found.to_pydict().values()))
+
+def iter_rows(
+    file: Path, columns: Sequence[str], conditions: Conditions
+) -> Iterator[tuple[Any, ...]]:
+    """The same, row by row; some thousands are in memory at a time."""
+    import pyarrow.dataset as ds
+
+    wanted = reduce(and_, (_expression(*one) for one in conditions))
+    source = ds.dataset(file, format="parquet")
+    for batch in source.to_batches(columns=list(columns), filter=wanted, batch_size=ROWS):
+        yield from _rows(batch.to_pydict().values())
+
+
+def _expression(column: str, comparison: str, value: Any) -> pc.Expression:
+    import pyarrow.compute as pc
+
+    field = pc.field(column)
+    match comparison:
+        case "=":
+            return field == value
+        case "in":
+            return field.isin(list(value))
+        case "has":
+            return pc.match_substring(field, value)
+        case _:
+            return field.is_null()
 
 
 def iter_values(file: Path, column: str) -> Iterator[list[Any]]:

@@ -11,6 +11,7 @@ import msgspec
 
 from liveweights.record.batch import Charge, Fate, find_new, prepare, store
 from liveweights.record.binary import decode
+from liveweights.record.forget import forgotten_key
 from liveweights.record.refused import COPY, REACTION, Kind, Reaction, Refused
 from liveweights.store.database import Connection
 from liveweights.store.faults import Fault, fault_of
@@ -18,8 +19,11 @@ from liveweights.store.partitions import ensure
 
 INSERT = """
 insert into quarantine (kind, id, generation, tenant, user_id, reason, form, data, imported)
-values (%(kind)s, %(id)s, %(generation)s, %(tenant)s, %(user)s, %(reason)s, %(form)s, %(data)s,
-    %(imported)s)
+select %(kind)s, %(id)s, %(generation)s, %(tenant)s, %(user)s, %(reason)s, %(form)s, %(data)s,
+    %(imported)s
+where not exists (
+    select from forgotten where user_hash = %(key)s and at >= %(created_at)s::timestamptz
+)
 """
 
 
@@ -36,9 +40,12 @@ class Kept:
     size: int
 
 
-async def keep(conn: Connection, row: Refused) -> None:
-    """In the caller's transaction, or at once in autocommit."""
-    await conn.execute(INSERT, asdict(row))
+async def keep(conn: Connection, row: Refused) -> bool:
+    """In the caller's transaction, or at once in autocommit. Whether it is kept: an answer to what
+    a user asked before being forgotten is not."""
+    key = forgotten_key(row.tenant, row.user)
+    cursor = await conn.execute(INSERT, {**asdict(row), "key": key})
+    return bool(cursor.rowcount)
 
 
 async def count(conn: Connection) -> int:

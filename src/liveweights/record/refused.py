@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Literal
 
 import msgspec
 import psycopg
 
-from liveweights.record.binary import COLUMNS, Row, read_fields
+from liveweights.record.binary import COLUMNS, Row, created_at, read_fields
 from liveweights.record.clean import clean_text
 from liveweights.record.feedback import Feedback
 from liveweights.record.generation import Generation
@@ -26,7 +27,8 @@ Kind = Literal["generation", "feedback"]
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Refused:
     """A row and why it was refused. ``generation`` is its own id, or what the feedback is about;
-    ``imported``: the answer was given elsewhere before."""
+    ``imported``: the answer was given elsewhere before. ``created_at`` is when it was asked for;
+    None: it is feedback."""
 
     kind: Kind
     id: str
@@ -37,6 +39,7 @@ class Refused:
     form: str
     data: bytes
     imported: bool = False
+    created_at: datetime | None = None
 
 
 class Reaction(msgspec.Struct):
@@ -67,6 +70,7 @@ def refused_generation(row: Row, error: Exception) -> Refused:
         reason=reason_of(error),
         form=COPY,
         data=row.data,
+        created_at=created_at(row),
     )
 
 
@@ -93,4 +97,5 @@ def unencodable(g: Generation, error: Exception) -> Refused:
         reason=reason_of(error),
         form=NOTES,
         data=clean_text(repr(asdict(g))).encode(),
+        created_at=g.created_at,
     )

@@ -28,3 +28,13 @@ class Conversation:
     tenant: str
     created_at: datetime
     metadata: dict[str, str]
+
+
+def response_of(generation: str) -> str:
+    """The id of the response that is this generation."""
+    return f"resp_{generation.removeprefix('gen_')}"
+
+
+def generation_of(answer: str) -> str:
+    """The generation that an answer's id stands for: a response's, or the generation's own."""
+    return f"gen_{answer.removeprefix('resp_')}" if answer.startswith("resp_") else answer

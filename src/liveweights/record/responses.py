@@ -61,9 +61,14 @@ with recursive turns as (
 select coalesce(body -> 'metadata' ->> 'episode', id) from turns order by depth desc limit 1
 """
 
+# Of what is old, that from which something young goes on, and what led there.
 EXPIRE = """
 with recursive kept as (
-    select id, tenant, previous from responses where created_at >= now() - %(age)s
+    select id, tenant, previous from responses r where created_at < now() - %(age)s and exists (
+        select from responses later
+        where later.previous = r.id and later.tenant = r.tenant
+            and later.created_at >= now() - %(age)s
+    )
     union
     select r.id, r.tenant, r.previous
     from responses r join kept k on r.id = k.previous and r.tenant = k.tenant

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -33,6 +34,19 @@ async def keep_shadow(conn: Connection, answer: ShadowAnswer) -> None:
     )
 
 
+EXPIRE = """
+delete from shadow_answers s where created_at < now() - make_interval(days => %s)
+    and not exists (select from aliases a where a.canary = s.checkpoint)
+"""
+DAYS = 7
+"""For which answers are kept whose checkpoint is no canary any more, for people to look at."""
+
+
+async def expire_shadows(conn: Connection) -> None:
+    """Remove those that nothing asks for any more, in the caller's transaction."""
+    await conn.execute(EXPIRE, (DAYS,))
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What came of one of the two answers to a request."""
@@ -51,18 +65,20 @@ class Shadow:
     shadow: Outcome
 
 
-async def read_shadows(
+async def iter_shadows(
     conn: Connection, alias: str, checkpoint: str, since: datetime
-) -> list[Shadow]:
-    """What ``checkpoint`` answered in the alias's shadow after ``since``, oldest first."""
-    cursor = await conn.execute(
-        "select s.created_at, g.finish_reason = 'error', g.total_ms, g.output,"
-        " s.finish_reason = 'error', s.total_ms, s.output"
-        " from shadow_answers s join generations g"
-        " on g.day = generation_day(s.generation) and g.id = s.generation"
-        " where s.checkpoint = %s and s.alias = (select model from standing where alias = %s)"
-        " and s.created_at > %s order by s.created_at",
-        (checkpoint, alias, since),
-    )
-    rows = await cursor.fetchall()
-    return [Shadow(at, Outcome(*rest[:3]), Outcome(*rest[3:])) for at, *rest in rows]
+) -> AsyncGenerator[Shadow]:
+    """What ``checkpoint`` answered in the alias's shadow after ``since``, oldest first; a few are
+    in memory at a time."""
+    async with conn.transaction(), conn.cursor("shadows") as cursor:
+        await cursor.execute(
+            "select s.created_at, g.finish_reason = 'error', g.total_ms, g.output,"
+            " s.finish_reason = 'error', s.total_ms, s.output"
+            " from shadow_answers s join generations g"
+            " on g.day = generation_day(s.generation) and g.id = s.generation"
+            " where s.checkpoint = %s and s.alias = (select model from standing where alias = %s)"
+            " and s.created_at > %s order by s.created_at",
+            (checkpoint, alias, since),
+        )
+        async for at, *rest in cursor:
+            yield Shadow(at, Outcome(*rest[:3]), Outcome(*rest[3:]))

@@ -155,9 +155,10 @@ from cycle_rows r join generations g on g.day = r.day and g.id = r.generation jo
         where c.id = %(cycle)s)
     order by c.id desc limit %(cycles)s
 ) last on last.id = r.cycle
-where r.split = 'held_back' and not r.left_out
+where r.split = 'held_back'
     and (%(endpoint)s::text is null or g.endpoint = %(endpoint)s)
 group by r.day, r.generation
+having not bool_or(r.left_out)
 order by max(r.cycle) desc, r.generation desc
 limit %(most)s
 """
@@ -387,7 +388,7 @@ async def list_held_back(
 ) -> list[tuple[date, str]]:
     """Day and id of what ``cycle`` and those of ``alias`` and the same base before it claimed as
     held back, ``cycles`` in all: at most ``most`` generations, of that endpoint, of the last cycle
-    first; none whose votes were left out."""
+    first; none whose votes one of them left out."""
     which = {"alias": alias, "cycle": cycle, "cycles": cycles, "most": most, "endpoint": endpoint}
     return await (await conn.execute(HELD_BACK, which)).fetchall()
 
@@ -407,7 +408,7 @@ async def read_listed(
 
 
 async def read_held_back(
-    conn: Connection, alias: str, cycle: int, *, cycles: int, most: int
+    conn: Connection, alias: str, cycle: int, *, cycles: int, most: int | None = None
 ) -> list[Example]:
     """What `list_held_back` lists."""
     chosen = await list_held_back(conn, alias, cycle, cycles=cycles, most=most)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from array import array
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -135,38 +136,62 @@ def count_units(rewards: Sequence[Reward], now: float, settings: CanarySettings)
     A session that a step moved from one arm to the other counts in the first only: what it said
     there would foretell the rest.
     """
-    open_sessions: dict[str, list[Reward]] = {}
-    done: set[str] = set()
-    arms: dict[str, Arm] = {}
-    closed: list[tuple[float, Unit]] = []
+    said = ((r.arm, r.session, r.value, r.at) for r in sorted(rewards, key=lambda r: r.at))
+    return list(iter_units(said, now, settings))
 
-    def close(key: str, at: float) -> None:
-        members = open_sessions.pop(key)
+
+@dataclass(slots=True)
+class _Open:
+    """A session that has not closed yet."""
+
+    arm: Arm
+    total: float
+    count: int
+    last: float
+
+
+def iter_units(
+    said: Iterable[tuple[Arm, Hashable, float, float]], now: float, settings: CanarySettings
+) -> Iterator[Unit]:
+    """As `count_units` has it, from (arm, session, value, at) in the order of ``at``, each of which
+    is looked at once and let go."""
+    open_sessions: dict[Hashable, _Open] = {}
+    done: set[Hashable] = set()
+    arms: dict[Hashable, Arm] = {}
+    closed_at, values, of_canary = array("d"), array("d"), bytearray()
+
+    def note(arm: Arm, value: float, at: float) -> None:
+        closed_at.append(at)
+        values.append(value)
+        of_canary.append(arm == "canary")
+
+    def close(key: Hashable, at: float) -> None:
+        session = open_sessions.pop(key)
         done.add(key)
-        mean = sum(member.value for member in members) / len(members)
-        closed.append((at, Unit(members[0].arm, mean)))
+        note(session.arm, session.total / session.count, at)
 
-    for reward in sorted(rewards, key=lambda reward: reward.at):
-        if settings.unit == "reward" or reward.session is None:
-            closed.append((reward.at, Unit(reward.arm, reward.value)))
+    for arm, key, value, at in said:
+        if settings.unit == "reward" or key is None:
+            note(arm, value, at)
             continue
-        key = reward.session
-        if arms.setdefault(key, reward.arm) != reward.arm:
+        if arms.setdefault(key, arm) != arm:
             continue
-        members = open_sessions.get(key)
-        if members and reward.at - members[-1].at > settings.session_idle:
-            close(key, members[-1].at + settings.session_idle)
+        session = open_sessions.get(key)
+        if session and at - session.last > settings.session_idle:
+            close(key, session.last + settings.session_idle)
         if key in done:
             continue
-        members = open_sessions.setdefault(key, [])
-        members.append(reward)
-        if len(members) == settings.session_rewards:
-            close(key, reward.at)
-    for key, members in list(open_sessions.items()):
-        if now - members[-1].at > settings.session_idle:
-            close(key, members[-1].at + settings.session_idle)
-    closed.sort(key=lambda pair: pair[0])
-    return [unit for _, unit in closed]
+        session = open_sessions.setdefault(key, _Open(arm, 0.0, 0, at))
+        session.total += value
+        session.count += 1
+        session.last = at
+        if session.count == settings.session_rewards:
+            close(key, at)
+    for key, session in list(open_sessions.items()):
+        if now - session.last > settings.session_idle:
+            close(key, session.last + settings.session_idle)
+    for place in np.argsort(np.array(closed_at), kind="stable"):
+        yield Unit("canary" if of_canary[place] else "live", values[place])
 
 
 def mean_of(rewards: Sequence[Reward], arm: Arm, settings: CanarySettings) -> float | None:
@@ -181,17 +206,18 @@ def mean_of(rewards: Sequence[Reward], arm: Arm, settings: CanarySettings) -> fl
     return sum(means) / len(means) if means else None
 
 
-def compare(units: Sequence[Unit]) -> FloatArray:
+def compare(units: Iterable[Unit]) -> FloatArray:
     """Differences canary minus live, each of means of units since the last one (shape K)."""
-    waiting: dict[Arm, list[float]] = {"canary": [], "live": []}
-    differences: list[float] = []
+    totals: dict[Arm, float] = {"canary": 0.0, "live": 0.0}
+    counts: dict[Arm, int] = {"canary": 0, "live": 0}
+    differences = array("d")
     for unit in units:
-        waiting[unit.arm].append(unit.value)
-        ours, theirs = waiting["canary"], waiting["live"]
+        totals[unit.arm] += unit.value
+        counts[unit.arm] += 1
+        ours, theirs = counts["canary"], counts["live"]
         if ours and theirs:
-            differences.append(sum(ours) / len(ours) - sum(theirs) / len(theirs))
-            ours.clear()
-            theirs.clear()
+            differences.append(totals["canary"] / ours - totals["live"] / theirs)
+            totals, counts = {"canary": 0.0, "live": 0.0}, {"canary": 0, "live": 0}
     return np.array(differences, dtype=np.float64)
 
 

@@ -152,9 +152,11 @@ async def read_desired(
     *,
     others: Collection[str] = (),
     model: str | None = None,
+    whole: bool = False,
 ) -> Desired:
     """What every instance should hold, or every one of that ``base``, but for the aliases
-    ``others``, and those of models that were ever added to a running service, but for ``model``.
+    ``others``, and those of models that were ever added to a running service, but for ``model``;
+    ``whole``: with those too, whoever serves them.
 
     An alias and its history are of one moment: seen with the history of a moment later, what may
     stand in would pass for unneeded and be unloaded. What is warm is read before, so that a
@@ -177,11 +179,11 @@ async def read_desired(
         " on canary_id = canary"
         " where (%(base)s::text is null or live_root = %(base)s or canary_root = %(base)s)"
         " and not coalesce(model, name) = any(%(others)s)"
-        " and (coalesce(model, name) = %(model)s"
+        " and (%(whole)s or coalesce(model, name) = %(model)s"
         "  or not exists (select from models m"
         "   where m.name = coalesce(aliases.model, aliases.name)))"
         " order by name, r.id".encode(),
-        {"base": base, "others": list(others), "model": model or ""},
+        {"base": base, "others": list(others), "model": model or "", "whole": whole},
     )
     rows = await cursor.fetchall()
     by_name: dict[str, Alias] = {}

@@ -8,7 +8,8 @@ the silences as large a share counts as of the shown answers are reacted to, eac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -29,23 +30,40 @@ class Earned:
     at: datetime
 
 
-def judge_answers(answers: Sequence[JudgedAnswer], rewards: RewardMap) -> list[Earned | None]:
-    """What each earned; None where that is not known, where it failed or was broken off, and of a
-    silence that does not count. Which ones count depends on their ids alone, and on how many.
+class Earnings:
+    """What answers earned that are told one by one; none of them is kept."""
 
-    What a user said next counts where nobody reacted otherwise, as learning has it.
-    """
-    worth = [_judge(one, rewards) for one in answers]
-    shown = [
-        earned is not None
-        for one, earned in zip(answers, worth, strict=True)
-        if one.output and not (one.failed or one.cancelled)
-    ]
-    share = sum(shown) / len(shown) if shown else 1.0
-    return [
-        None if earned and earned.signal == SILENCE and place_of(one.id) >= share else earned
-        for one, earned in zip(answers, worth, strict=True)
-    ]
+    def __init__(self, rewards: RewardMap) -> None:
+        self._rewards = rewards
+        self._worth: list[Earned | None] = []
+        self._places = array("d")
+        self._shown = self._reacted = 0
+
+    def add(self, one: JudgedAnswer) -> None:
+        worth = _judge(one, self._rewards)
+        if one.output and not (one.failed or one.cancelled):
+            self._shown += 1
+            self._reacted += worth is not None
+        self._worth.append(worth)
+        self._places.append(place_of(one.id) if worth and worth.signal == SILENCE else -1.0)
+
+    def conclude(self) -> list[Earned | None]:
+        """What each earned; None where that is not known, where it failed or was broken off, and of
+        a silence that does not count. Which ones count depends on their ids alone, and on how
+        many. What a user said next counts where nobody reacted otherwise, as learning has it."""
+        share = self._reacted / self._shown if self._shown else 1.0
+        return [
+            None if place >= share else worth
+            for worth, place in zip(self._worth, self._places, strict=True)
+        ]
+
+
+def judge_answers(answers: Iterable[JudgedAnswer], rewards: RewardMap) -> list[Earned | None]:
+    """What each earned, as `Earnings` says."""
+    earnings = Earnings(rewards)
+    for one in answers:
+        earnings.add(one)
+    return earnings.conclude()
 
 
 def _judge(one: JudgedAnswer, rewards: RewardMap) -> Earned | None:

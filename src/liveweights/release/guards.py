@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from liveweights.gate.evalues import FloatArray, wealth
 from liveweights.gate.monitors import measure_habits
 from liveweights.gate.settings import GateSettings
-from liveweights.release.canary import Arm, Reward, compare, count_units
+from liveweights.release.canary import Arm, Reward, compare, iter_units
 from liveweights.release.settings import CanarySettings
+
+BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,65 @@ class Answer:
     cancelled: bool
     seconds: float
     text: str
+
+
+class Answers:
+    """Answers of both arms as guards look at them: numbers, however long they were."""
+
+    def __init__(self, answers: Iterable[Answer] = ()) -> None:
+        self._names: list[str | None] = [None]
+        self._numbers: dict[str | None, int] = {None: 0}
+        self._sessions = array("q")
+        self._columns: dict[str, array[float]] = {
+            name: array(kind)
+            for name, kind in (
+                *(("canary", "b"), ("failed", "b"), ("cancelled", "b"), ("visible", "b")),
+                *(("at", "d"), ("seconds", "d"), ("length", "q"), ("repetition", "d")),
+            )
+        }
+        for answer in answers:
+            self.add(answer)
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def add(self, answer: Answer) -> None:
+        if answer.session not in self._numbers:
+            self._numbers[answer.session] = len(self._names)
+            self._names.append(answer.session)
+        self._sessions.append(self._numbers[answer.session])
+        visible = bool(answer.text.strip())
+        said = {
+            "canary": answer.arm == "canary",
+            "failed": answer.failed,
+            "cancelled": answer.cancelled,
+            "visible": visible,
+            "at": answer.at,
+            "seconds": answer.seconds,
+            "length": len(answer.text),
+            "repetition": measure_habits([answer.text]).repetition if visible else 0.0,
+        }
+        for name, value in said.items():
+            self._columns[name].append(value)
+
+    def column(self, name: str) -> FloatArray:
+        """Of all answers, in the order in which they were told."""
+        return np.array(self._columns[name], dtype=np.float64)
+
+    def earned(self, place: int, value: float, at: float) -> Reward:
+        """What the answer of that place earned, and when that counts."""
+        arm: Arm = "canary" if self._columns["canary"][place] else "live"
+        session = self._names[self._sessions[place]]
+        return Reward(arm, session, value, at)
+
+    def said(
+        self, places: Iterable[int], values: FloatArray
+    ) -> Iterator[tuple[Arm, int | None, float, float]]:
+        """For `iter_units`."""
+        canary, at = self._columns["canary"], self._columns["at"]
+        for place in places:
+            arm: Arm = "canary" if canary[place] else "live"
+            yield arm, self._sessions[place] or None, float(values[place]), at[place]
 
 
 class Guard(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,27 +119,30 @@ class Guard(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def watch_answers(
-    answers: Sequence[Answer], now: float, settings: CanarySettings, bounds: GateSettings
+    answers: Answers, now: float, settings: CanarySettings, bounds: GateSettings
 ) -> tuple[Guard, ...]:
     """Each guard after all answers so far; it may be looked at as often as one likes.
 
     The bounds on habits are the gate's. The chance that any of them ever breaks for a canary
     within all bounds is ``guard_alpha`` (Ville's inequality, and Bonferroni over the guards).
     """
-    whole = [a for a in answers if not a.failed and not a.cancelled]
-    visible = [a for a in whole if a.text.strip()]
+    failed, cancelled = answers.column("failed") > 0, answers.column("cancelled") > 0
+    of_canary, seconds = answers.column("canary") > 0, answers.column("seconds")
+    whole = ~failed & ~cancelled
+    visible = whole & (answers.column("visible") > 0)
     # A client that left had waited all the same.
-    timed = [a for a in answers if not a.failed and a.seconds > 0]
+    timed = ~failed & (seconds > 0)
+    order = np.argsort(answers.column("at"), kind="stable")
     single: CanarySettings = msgspec.structs.replace(settings, unit="reward")
     ratio, times = settings.max_latency_ratio, bounds.max_length_ratio
 
     def differences(
-        of: Sequence[Answer], value: Callable[[Answer], float], how: CanarySettings
+        of: BoolArray, values: FloatArray, how: CanarySettings
     ) -> tuple[FloatArray, float | None, float | None]:
-        values = [Reward(a.arm, a.session, value(a), a.at) for a in of]
-        sides = {arm: [v.value for v in values if v.arm == arm] for arm in ("canary", "live")}
-        ours, theirs = (float(np.mean(side)) if side else None for side in sides.values())
-        return compare(count_units(values, now, how)), ours, theirs
+        sides = (values[of & of_canary], values[of & ~of_canary])
+        ours, theirs = (float(np.mean(side)) if len(side) else None for side in sides)
+        said = answers.said(order[of[order]], values)
+        return compare(iter_units(said, now, how)), ours, theirs
 
     guards: list[Guard] = []
 
@@ -97,9 +163,7 @@ def watch_answers(
         )
 
     # A failure is the engine's, not the session's: every answer counts by itself, at once.
-    gaps, ours, theirs = differences(
-        [a for a in answers if not a.cancelled], lambda a: float(a.failed), single
-    )
+    gaps, ours, theirs = differences(~cancelled, failed.astype(np.float64), single)
     add(
         "errors",
         wealth(gaps, settings.max_error_rise, 1.0),
@@ -107,7 +171,7 @@ def watch_answers(
         theirs=theirs,
         bound=f"a rise of {settings.max_error_rise:.1%} is allowed",
     )
-    gaps, ours, theirs = differences(timed, lambda a: math.log(a.seconds), settings)
+    gaps, ours, theirs = differences(timed, _log(seconds, timed), settings)
     add(
         "latency",
         _beyond(gaps, math.log(ratio)),
@@ -115,7 +179,7 @@ def watch_answers(
         theirs=_exp(theirs),
         bound=f"{ratio:g} times as long is allowed",
     )
-    gaps, ours, theirs = differences(whole, lambda a: float(not a.text.strip()), settings)
+    gaps, ours, theirs = differences(whole, (~visible).astype(np.float64), settings)
     add(
         "silence",
         wealth(gaps, bounds.max_withheld, 1.0),
@@ -123,7 +187,7 @@ def watch_answers(
         theirs=theirs,
         bound=f"a rise of {bounds.max_withheld:.0%} is allowed",
     )
-    gaps, ours, theirs = differences(visible, lambda a: math.log(len(a.text)), settings)
+    gaps, ours, theirs = differences(visible, _log(answers.column("length"), visible), settings)
     add(
         "length",
         np.logaddexp(_beyond(gaps, math.log(times)), _beyond(-gaps, math.log(times))) - math.log(2),
@@ -131,9 +195,7 @@ def watch_answers(
         theirs=_exp(theirs),
         bound=f"{times:g} times as long or short is allowed",
     )
-    gaps, ours, theirs = differences(
-        visible, lambda a: measure_habits([a.text]).repetition, settings
-    )
+    gaps, ours, theirs = differences(visible, answers.column("repetition"), settings)
     add(
         "repetition",
         wealth(gaps, bounds.max_repetition_rise, 1.0),
@@ -159,6 +221,11 @@ def _beyond(differences_K: FloatArray, bound: float) -> FloatArray:
     A bet on signs: it needs no scale, and one answer that took for ever is one answer.
     """
     return wealth(np.where(differences_K > bound, 1.0, -1.0), 0.0, 1.0)
+
+
+def _log(values: FloatArray, of: BoolArray) -> FloatArray:
+    """Natural logarithms of those; 0 for all others."""
+    return np.log(values, out=np.zeros_like(values), where=of)
 
 
 def _exp(value: float | None) -> float | None:

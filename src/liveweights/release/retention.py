@@ -77,8 +77,8 @@ def choose(
 
 
 async def read_needed(conn: Connection, targets: int) -> dict[str, str]:
-    """Every checkpoint that must stay, and the first reason why."""
-    desired = await read_desired(conn)
+    """Every checkpoint that must stay, and the first reason why; of all models, served or not."""
+    desired = await read_desired(conn, whole=True)
     needed: dict[str, str] = {}
 
     def need(checkpoint: str | None, why: str) -> None:

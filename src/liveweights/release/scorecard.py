@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import aclosing
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -14,10 +15,10 @@ import numpy as np
 from liveweights.gate.distributions import student_quantile
 from liveweights.gate.statistics import clustered_error, group
 from liveweights.learn.rewards import RewardMap
-from liveweights.record.answers import JudgedAnswer, read_answers
+from liveweights.record.answers import JudgedAnswer, iter_answers
 from liveweights.release.audience import Audience, count_audience
 from liveweights.release.claim import Improved, Shown, conclude
-from liveweights.release.earnings import judge_answers
+from liveweights.release.earnings import Earnings
 from liveweights.store.database import Connection
 from liveweights.weights.registry import NotRegistered
 
@@ -120,25 +121,40 @@ class Row:
     labels: dict[str, str]
 
 
-def judge_rows(answers: Sequence[JudgedAnswer], candidate: str, rewards: RewardMap) -> list[Row]:
-    """Answers that were given in full, with what they earned."""
-    rows: list[Row] = []
-    for one, worth in zip(answers, judge_answers(answers, rewards), strict=True):
+class Rows:
+    """Answers that were given in full, with what they earned; they are told one by one."""
+
+    def __init__(self, candidate: str, rewards: RewardMap) -> None:
+        self._candidate = candidate
+        self._earnings = Earnings(rewards)
+        self._rows: list[Row | None] = []
+        self._labels: dict[tuple[str, ...], dict[str, str]] = {}
+
+    def add(self, one: JudgedAnswer) -> None:
+        self._earnings.add(one)
         if one.failed or one.cancelled:
-            continue
+            self._rows.append(None)
+            return
         clicks = [f.signal for f in one.feedback if f.signal in ("accepted", "rejected")]
-        rows.append(
+        labels = {name: getattr(one, name) for name in DIMENSIONS}
+        self._rows.append(
             Row(
-                candidate=one.checkpoint == candidate,
+                candidate=one.checkpoint == self._candidate,
                 session=one.session or one.id,
-                reward=worth.value if worth else None,
+                reward=None,
                 accepted=clicks[-1] == "accepted" if clicks else None,
                 silent=not one.output.strip(),
                 seconds=one.total_ms / 1000,
-                labels={name: getattr(one, name) for name in DIMENSIONS},
+                labels=self._labels.setdefault(tuple(labels.values()), labels),
             )
         )
-    return rows
+
+    def conclude(self) -> list[Row]:
+        return [
+            replace(row, reward=worth.value) if worth else row
+            for row, worth in zip(self._rows, self._earnings.conclude(), strict=True)
+            if row is not None
+        ]
 
 
 def compare_segments(rows: Sequence[Row], confidence: float = 0.95) -> tuple[Segment, ...]:
@@ -211,9 +227,12 @@ async def read_scorecard(
     live: tuple[Segment, ...] = ()
     if spans and alias and incumbent:
         since, until = spans
-        answers = await read_answers(conn, alias, [checkpoint_id, incumbent], since, until=until)
-        worth = rewards.get(alias, RewardMap())
-        live = compare_segments(judge_rows(answers, checkpoint_id, worth))
+        rows = Rows(checkpoint_id, rewards.get(alias, RewardMap()))
+        both = [checkpoint_id, incumbent]
+        async with aclosing(iter_answers(conn, alias, both, since, until=until)) as read:
+            async for one in read:
+                rows.add(one)
+        live = compare_segments(rows.conclude())
     improved, summary = conclude(live[0].shown if live else None, gate)
     report: dict[str, Any] = learning or {}
     cost: dict[str, float] = {}

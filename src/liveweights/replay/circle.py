@@ -256,7 +256,7 @@ class Circle:
         return self.base if id_ == self.base.id else self._registry.load(id_)
 
     async def _calibrate(self, candidate: Checkpoint) -> Calibration | None:
-        cases = make_cases(self.judges, 1.0)
+        cases = make_cases(self.judges, 1.0, self.rewards)
         if not may_say_nothing([case for case, _ in cases], self.settings):
             return None
         asked = [

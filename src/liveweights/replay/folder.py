@@ -10,6 +10,7 @@ from pathlib import Path
 
 from liveweights.file_modes import make_home
 from liveweights.holder import LOCK, hold_home
+from liveweights.store.embedded import EmbeddedPostgres, ServerError
 
 MARKER = "made-by-demo"
 
@@ -22,8 +23,9 @@ class NotForDemo(RuntimeError):
 def hold_folder(folder: Path) -> Generator[Path]:
     """Hold ``folder`` for one demo, until the block ends or this process does; an empty home in it.
 
-    Only a home that a demo made is emptied. Raises NotForDemo where the home is another's, or the
-    service of an earlier demo may be running; Held where a demo or a service runs there.
+    Only a home that a demo made is emptied. Raises NotForDemo where the home is another's, or where
+    the service of an earlier demo or another process with its database may be running; Held where
+    a demo or a service runs there.
     """
     home = folder / "home"
     _check(home)
@@ -34,6 +36,7 @@ def hold_folder(folder: Path) -> Generator[Path]:
         make_home(home)
         (home / MARKER).touch()
         with hold_home(home):
+            _end_servers(home)
             _empty(home)
         yield home
 
@@ -60,6 +63,16 @@ def _refuse_earlier(folder: Path) -> None:
             f"the service of an earlier demo may still be running: stop it with `kill {pid}`, "
             f"or remove {pid_file(folder)} if process {pid} is something else"
         )
+
+
+def _end_servers(home: Path) -> None:
+    """Those of a demo that was killed run on, in a folder that is not there any more."""
+    for folder in (home / "postgres", home / "databases" / "postgres"):
+        try:
+            if not folder.is_symlink():
+                EmbeddedPostgres(folder).destroy()
+        except ServerError as error:
+            raise NotForDemo(f"{error}: end that one first, or say another --folder") from error
 
 
 def _empty(home: Path) -> None:

@@ -25,7 +25,8 @@ from liveweights.store.access import Access
 from liveweights.store.strays import remove_strays
 
 DATABASE = "liveweights"
-SHARED = Path("/var/lib/liveweights")
+SHARED = Path("/var/lib/liveweights-postgres")
+"""Not the home of the system service's user (docs/deploy.md), which is closed to others."""
 LOG_LIMIT = 16 * 2**20
 DYING = 5.0
 """Seconds for which a process that was killed may still be found."""
@@ -60,7 +61,7 @@ class EmbeddedPostgres:
 
     Whoever calls ``start`` while a server is running attaches to it. The one who started it owns
     it, and ``stop`` ends it for all; in the others ``stop`` only lets go. When the owner has
-    died, the next to attach becomes the owner.
+    died, or has left it to others, the next to attach becomes the owner.
 
     ``settings`` are Postgres parameters that replace those in ``SETTINGS``. ``process_memory`` is
     the most address space of each of its processes, in bytes (Linux): one that wants more gets an
@@ -111,8 +112,10 @@ class EmbeddedPostgres:
 
     def is_running(self) -> bool:
         """Whether it serves. One that was told to end (SIGTERM) lets nobody in any more and waits
-        for its clients, for ever if they stay: it does not."""
-        return self.pid is not None and self._place is not None and not _ends(self._place.data)
+        for its clients, for ever if they stay: it does not, nor one whose socket was removed."""
+        if self._place is None or self.pid is None or _ends(self._place.data):
+            return False
+        return self._socket(self._place).exists()
 
     def trim_log(self) -> None:
         """Keep the log within ``LOG_LIMIT``; what was last in it before is then in ``log.old``."""
@@ -197,15 +200,19 @@ class EmbeddedPostgres:
             return False
         return True
 
-    def stop(self) -> None:
-        """End the server if this object owns it: running transactions are rolled back."""
-        if self._ownership is None or self._place is None:
+    def stop(self, *, owned: bool = False, unless: Callable[[], bool] | None = None) -> None:
+        """End the server if this object owns it, or if it is ``owned`` by whoever calls this,
+        whoever started it: running transactions are rolled back. ``unless`` somebody needs it,
+        which is asked while nobody can start or attach: then it is left to those."""
+        if self._place is None or (self._ownership is None and not owned):
             return
         with _locked(self.folder / "lock"):
-            self._end()
-            _end_orphans(self._place.data)
-            self._ownership.close()
-            self._ownership = None
+            if unless is None or not unless():
+                self._end()
+                _end_orphans(self._place.data)
+            if self._ownership is not None:
+                self._ownership.close()
+                self._ownership = None
 
     def destroy(self) -> None:
         """Stop the server and remove its folder with all data. Raises ServerError if it is
@@ -253,9 +260,12 @@ class EmbeddedPostgres:
         else:
             self._ownership = file
 
+    def _socket(self, where: place.Place) -> Path:
+        return where.socket_folder / f".s.PGSQL.{self._access.port}"
+
     def _dsn(self, where: place.Place, database: str) -> str:
         return make_conninfo(
-            host=str(where.socket_folder()),
+            host=str(where.make_socket_folder()),
             port=self._access.port,
             dbname=database,
             user=DATABASE,
@@ -293,7 +303,7 @@ class EmbeddedPostgres:
 
     def _launch(self, where: place.Place, programs: Path) -> None:
         _end_orphans(where.data)
-        sockets = [where.socket_folder()]
+        sockets = [where.make_socket_folder()]
         if self._access.open_socket:
             sockets.append(where.make_open_folder())
         # No process has them any more, but their ids may have been given to other processes,
@@ -454,10 +464,11 @@ def _trim(where: place.Place) -> None:
 
 
 def _end_orphans(data: Path, patience: float = 5.0) -> None:
-    """Wait for, then kill, server processes whose parent has died.
+    """Wait for, then kill, server processes whose parent or whose folder is gone.
 
     They hold the shared memory, and with it the data: a new server must not start before the
-    last one is gone. They end by themselves unless they are deep in a query.
+    last one is gone, which would remove the new one's socket as its own. They end by themselves
+    unless they are deep in a query.
     """
     if _until(lambda: not machine.processes_in(data), patience):
         return

@@ -72,6 +72,29 @@ def migrate(dsn: str, migrations: Sequence[Migration] | None = None) -> list[str
     return [migration.name for migration in missing]
 
 
+def find_mismatch(dsn: str) -> str | None:
+    """In what the tables of a database are not those of this version, in a sentence; None where
+    they are. Raises psycopg.Error."""
+    with psycopg.connect(dsn) as conn:
+        conn.read_only = True
+        try:
+            rows = conn.execute("select name, checksum from migrations order by name").fetchall()
+        except psycopg.errors.UndefinedTable:
+            rows = []
+    if not rows:
+        return "this database has no tables of liveweights yet; `liveweights up` makes them"
+    try:
+        missing = _missing(packaged(), rows)
+    except MigrationError as error:
+        return str(error)
+    if not missing:
+        return None
+    return (
+        f"the tables of this database are of an older version of liveweights (before "
+        f"{missing[0].name}): start the service again with this one, which brings them up to date"
+    )
+
+
 async def read_beginning(conn: Connection) -> datetime:
     """When the database was first made ready: its record begins there."""
     cursor = await conn.execute("select min(applied_at) from migrations")

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import secrets
 import stat
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from liveweights.machine import CLONING_COPY
 from liveweights.store.account import Account
 
+log = logging.getLogger(__name__)
+
 POINTER = "location"
+ORIGIN = "origin"
+"""In a root that lies elsewhere: the folder that it was made for."""
 OPEN = "lw-open"
 LONGEST_SOCKET_FOLDER = 90
 """Bytes: the kernel takes 107 for the whole path, ``/.s.PGSQL.5432.lock`` included."""
@@ -38,11 +44,17 @@ class Place:
     def log(self) -> Path:
         return self.root / "log"
 
+    @property
     def socket_folder(self) -> Path:
-        """``root`` itself, or a private folder with a shorter path. Raises PlaceError."""
-        if len(os.fsencode(self.root)) <= LONGEST_SOCKET_FOLDER:
-            return self.root
-        return self._claim(short_folder(self.root))
+        """``root`` itself, or a private folder with a shorter path."""
+        fits = len(os.fsencode(self.root)) <= LONGEST_SOCKET_FOLDER
+        return self.root if fits else short_folder(self.root)
+
+    def make_socket_folder(self) -> Path:
+        """Raises PlaceError."""
+        if self.socket_folder != self.root:
+            self._claim(self.socket_folder)
+        return self.socket_folder
 
     @property
     def open_folder(self) -> Path:
@@ -126,13 +138,29 @@ def settle(folder: Path, shared: Path, service_user: str, *, runs: bool = False)
             f"the server's user (id {account.uid}) cannot reach the data in {root}; move it to "
             "where that user may go, e.g. below /var/lib"
         )
+    for earlier in find_earlier(folder, shared):
+        log.warning(
+            "what an earlier database of %s held is still in %s: remove that, too, if it is to go",
+            *(folder, earlier),
+        )
     root = shared / secrets.token_hex(8)
     root.mkdir(mode=0o700)
-    (root / "origin").write_text(f"{folder}\n")
+    (root / ORIGIN).write_text(f"{folder}\n")
     draft = folder / f"{POINTER}.new"
     draft.write_text(f"{root}\n")
     draft.rename(folder / POINTER)
     return _take(root, account)
+
+
+def find_earlier(folder: Path, shared: Path) -> list[Path]:
+    """The roots in ``shared`` that were made for ``folder``, such as of one that was removed. Never
+    removed by themselves: the folder may be on a disk that is not mounted now."""
+    found: list[Path] = []
+    for origin in sorted(shared.glob(f"*/{ORIGIN}")):
+        with suppress(OSError):
+            if origin.read_text() == f"{folder}\n":
+                found.append(origin.parent)
+    return found
 
 
 def _take(root: Path, account: Account) -> Place:

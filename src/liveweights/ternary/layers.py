@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from liveweights.ternary.device_product import DeviceProduct, suits
 from liveweights.ternary.low_rank import LowRank
 from liveweights.ternary.product import multiply
 from liveweights.weights.ternary.layout import Layout, from_tensors, tensor_shapes
@@ -46,8 +47,9 @@ class TernaryLinear(_Stored, torch.nn.Linear):
     """``torch.nn.Linear`` with frozen ternary weights.
 
     On a CPU activations are rounded to bytes, a step per 64 of them, and the kernels multiply. On
-    other devices weights are dequantised for each call. Gradients pass to the input as through the
-    unrounded product; weights get none.
+    a GPU those of a library do where it has any (``device_product``), and weights are packed for it
+    at the first product; else they are dequantised for each. Gradients pass to the input as through
+    the unrounded product; weights get none.
     """
 
     bias: torch.nn.Parameter | None  # type: ignore[assignment]
@@ -60,11 +62,12 @@ class TernaryLinear(_Stored, torch.nn.Linear):
         self.register_parameter("weight", None)
         self.register_parameter("bias", bias)
         self.hold(rows, columns, layout)
+        self._packed: DeviceProduct | None = None
 
     def forward(self, input: Tensor) -> Tensor:
         if input.requires_grad and torch.is_grad_enabled():
             product: Any = _Product
-            out = product.apply(input, self.codes, self.scales)
+            out = product.apply(input, self.codes, self.scales, self)
             return out if self.bias is None else out + self.bias
         return self.multiply(input)
 
@@ -72,10 +75,27 @@ class TernaryLinear(_Stored, torch.nn.Linear):
         """[..., N] of ``x`` [..., K], without gradients, and what an adapter adds; that one on a
         CPU alone."""
         # Attributes of modules are looked up more slowly than a small product is computed.
-        codes, scales = self._buffers["codes"], self._buffers["scales"]
         bias = self._parameters["bias"]
-        out = _multiply(x, codes, scales, adapter)
+        out = self.product(x, adapter)
         return out if bias is None else out + bias
+
+    def product(self, x: Tensor, adapter: LowRank | None = None) -> Tensor:
+        """``multiply`` without the bias."""
+        codes: Any = self._buffers["codes"]
+        scales: Any = self._buffers["scales"]
+        if x.is_cpu:
+            out = multiply(x.float().contiguous(), codes, scales, adapter)
+            return out if x.dtype == torch.float32 else out.to(x.dtype)
+        if suits(x.device, x.dtype, x.numel() // self.in_features, scales.shape[1]):
+            return self._pack(x).multiply(x)
+        return torch.nn.functional.linear(x, self.dequantise(x.dtype))
+
+    def _pack(self, x: Tensor) -> DeviceProduct:
+        packed = self._packed
+        if packed is None or (packed.device, packed.dtype) != (x.device, x.dtype):
+            packed = DeviceProduct(_spread(self.codes), self.scales, x.dtype)
+            self._packed = packed
+        return packed
 
     @property
     def qweight(self) -> Tensor:
@@ -106,29 +126,27 @@ class TernaryEmbedding(_Stored):
 def unpack(codes: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:
     """The values [N, K] of packed rows."""
     rows, groups = scales.shape
-    shifts = torch.tensor([0, 2, 4, 6], dtype=torch.uint8, device=codes.device)
-    parts = (codes.reshape(rows, -1, 1, _BYTES) >> shifts[:, None]) & 3
-    trits = parts.to(dtype).sub_(1).reshape(rows, groups, -1)
+    trits = _spread(codes).to(dtype).sub_(1).reshape(rows, groups, -1)
     return (trits * scales[..., None].to(dtype)).reshape(rows, -1)
 
 
-def _multiply(x: Tensor, codes: Any, scales: Any, adapter: LowRank | None = None) -> Tensor:
-    if not x.is_cpu:
-        return torch.nn.functional.linear(x, unpack(codes, scales, x.dtype))
-    out = multiply(x.float().contiguous(), codes, scales, adapter)
-    return out if x.dtype == torch.float32 else out.to(x.dtype)
+def _spread(codes: Tensor) -> Tensor:
+    """0, 1 and 2, one to the byte: [N, K]."""
+    shifts = torch.tensor([0, 2, 4, 6], dtype=torch.uint8, device=codes.device)
+    parts = (codes.reshape(len(codes), -1, 1, _BYTES) >> shifts[:, None]) & 3
+    return parts.reshape(len(codes), -1)
 
 
 class _Product(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, codes: Tensor, scales: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, codes: Tensor, scales: Tensor, layer: TernaryLinear) -> Tensor:
         ctx.save_for_backward(codes, scales)
-        return _multiply(x.detach(), codes, scales)
+        return layer.product(x.detach())
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = gradients
         codes, scales = ctx.saved_tensors
         if not ctx.needs_input_grad[0]:
-            return None, None, None
-        return gradient @ unpack(codes, scales, gradient.dtype), None, None
+            return None, None, None, None
+        return gradient @ unpack(codes, scales, gradient.dtype), None, None, None

@@ -24,6 +24,10 @@ class HubError(LookupError):
     """The hub does not have it, refuses it or is not reachable; says which."""
 
 
+class HubAway(HubError):
+    """It is not reachable, or has too much to do; another time it may be."""
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """``hf://ORG/NAME`` or ``hf://ORG/NAME@REVISION``: a commit, branch or tag."""
@@ -45,7 +49,7 @@ def download(address: Address, cache: Path) -> Path:
 
     Which commit a name, branch or tag stands for is asked once and kept in ``cache``: what moves
     on the hub does not change what is served. Files that are here are not asked for again.
-    Raises HubError.
+    Raises HubError, HubAway.
     """
     name = f"{address.repository}@{address.revision or 'first'}".replace("/", "--")
     pin = cache / "hub" / f"{name}.json"
@@ -79,7 +83,7 @@ def _resolve(address: Address) -> str:
     try:
         commit = HfApi().model_info(address.repository, revision=address.revision, timeout=30).sha
     except Exception as error:  # the hub's own, and whatever its HTTP client raises
-        raise HubError(_why(error)) from error
+        raise _refusal(error) from error
     if not commit or not COMMIT.fullmatch(commit):
         raise HubError(f"the hub names no commit for it: {commit!r}")
     return commit
@@ -92,12 +96,34 @@ def _fetch(repository: str, commit: str) -> Path:
     try:
         return Path(snapshot_download(repository, revision=commit, allow_patterns=wanted))
     except Exception as error:  # the hub's own, and whatever its HTTP client raises
-        raise HubError(_why(error)) from error
+        raise _refusal(error) from error
 
 
-def _why(error: Exception) -> str:
+def _refusal(error: Exception) -> HubError:
     first = next((line for line in str(error).splitlines() if line.strip()), repr(error))
-    return f"the hub did not give it ({type(error).__name__}: {first.strip()})"
+    why = f"the hub did not give it ({type(error).__name__}: {first.strip()})"
+    return HubAway(why) if _is_away(error) else HubError(why)
+
+
+def _is_away(error: BaseException) -> bool:
+    """By the answer that it gave, else by what its HTTP client met."""
+    import httpx
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    met: list[BaseException] = []
+    one: BaseException | None = error
+    while one is not None and one not in met:
+        met.append(one)
+        one = one.__cause__ or one.__context__
+    for one in met:
+        status: Any = getattr(getattr(one, "response", None), "status_code", None)
+        if status is not None:
+            return status == 429 or status >= 500
+    if any(isinstance(one, OfflineModeIsEnabled) for one in met):
+        return False
+    return any(
+        isinstance(one, httpx.TransportError | ConnectionError | TimeoutError) for one in met
+    )
 
 
 def _read(pin: Path) -> dict[str, Any]:

@@ -67,6 +67,13 @@ class ModelNotFound(LookupError):
         )
 
 
+class ModelAway(ModelNotFound):
+    """The hub that has it is away or busy: another time it may be had."""
+
+    def __init__(self, model: str, why: str) -> None:
+        LookupError.__init__(self, f"The model {model!r} cannot be had now: {why.rstrip('.')}.")
+
+
 class BrokenModel(ModelNotFound):
     """There is a model, but nothing can be served of it; one sentence says why."""
 
@@ -79,7 +86,7 @@ def find(model: str, cache: Path) -> Checkpoint:
 
     The packaged model is converted into ``cache`` at first use. Of any other the files are looked
     at, as far as that takes no library and no time; ``check_model`` does the rest. Raises
-    ModelNotFound, BrokenModel.
+    ModelNotFound, ModelAway, BrokenModel.
     """
     if model == DEFAULT_MODEL:
         gguf_file = packaged.packaged_gguf()
@@ -90,6 +97,8 @@ def find(model: str, cache: Path) -> Checkpoint:
         try:
             address = hub.Address.parse(model)
             folder = hub.download(address, cache)
+        except hub.HubAway as error:
+            raise ModelAway(model, str(error)) from error
         except hub.HubError as error:
             raise ModelNotFound(model, f"{error}.") from error
         _look(model, folder)

@@ -6,9 +6,11 @@ from pathlib import Path
 from tests.gate.suites.doubles import always
 from tests.record.rows import make_feedback, make_generation
 
-from liveweights.gate.suites.heldback import open_heldback
+from liveweights.gate.suites.heldback import open_heldback, read_cases
 from liveweights.gate.suites.journal import Head, Journal
+from liveweights.gate.suites.questions import Questions
 from liveweights.gate.suites.run import Plan, run_suite
+from liveweights.learn.rewards import RewardMap
 from liveweights.record.example import Example
 
 
@@ -17,14 +19,20 @@ def example(id: str, *feedback: dict[str, object], **changes: object) -> Example
     return Example(make_generation(id, **changes), tuple(rows))
 
 
+def open_suite(*examples: Example) -> Questions:
+    return open_heldback(read_cases(examples, RewardMap()))
+
+
 def test_known_completions_become_cases_that_a_session_groups() -> None:
-    suite = open_heldback(
-        [
-            example("a", {"signal": "accepted"}, session="s", healed="x ", output="x = 1"),
-            example("b", {"signal": "correction", "text": "y\nz"}, session="s", max_tokens=2),
-            example("c", {"signal": "rejected"}),
-            example("d", {"signal": "accepted"}, endpoint="chat"),
-        ]
+    suite = open_suite(
+        example("a", {"signal": "accepted"}, session="s", healed="x ", output="x = 1"),
+        example("b", {"signal": "correction", "text": "y\nz"}, session="s", max_tokens=2),
+        example("c", {"signal": "rejected"}),
+        example("d", {"signal": "accepted"}, endpoint="chat"),
+        example("e", {"signal": "accepted"}, {"signal": "edited", "text": ""}),
+        example(
+            "f", {"signal": "accepted"}, prompt_ids=[], prompt='{"prompt": "a", "suffix": "b"}'
+        ),
     )
     first, second = suite.cases()
     assert (first.id, first.group, first.stop, first.max_tokens) == ("a", "default/s", ["\n"], 16)
@@ -37,7 +45,7 @@ def test_known_completions_become_cases_that_a_session_groups() -> None:
 
 
 def test_of_users_cases_only_scores_are_kept(tmp_path: Path) -> None:
-    suite = open_heldback([example(id, {"signal": "accepted"}, output=f"said {id}") for id in "ab"])
+    suite = open_suite(*(example(id, {"signal": "accepted"}, output=f"said {id}") for id in "ab"))
     head = Head(
         suite="held-back", version="1", content="", candidate="new", incumbent="old", seed=0
     )

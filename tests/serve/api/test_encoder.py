@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import AddedToken
 
 from liveweights.http.errors import ApiError
 from liveweights.meter.settings import RateLimits
 from liveweights.serve.api import encoder as module
+from liveweights.serve.api import messages
 from liveweights.serve.api.encoder import Encoder
 from liveweights.serve.api.settings import ApiSettings
 from liveweights.serve.api.tokenization import INLINE_CHARACTERS
@@ -130,6 +132,49 @@ def test_who_leaves_does_not_free_a_thread_that_still_works(
     asyncio.run(scenario())
 
 
+class Marked(Counting):
+    """With a control token; it knows in which thread each text was read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.added_tokens_decoder = {0: AddedToken("<|end|>", special=True)}
+        self.threads: set[int] = set()
+
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        if text:
+            self.threads.add(threading.get_ident())
+        return super().encode(text, add_special_tokens=add_special_tokens)
+
+
+PASTED = ("a" * (INLINE_CHARACTERS - 100) + "<|end|>") * 20
+
+
+def read_pasted(encoder: Encoder, how: str) -> list[int]:
+    if how == "text":
+        return asyncio.run(encoder.encode_text(PASTED, "t"))
+    hidden = encoder.control.hidden()
+    return asyncio.run(encoder.encode_said(hidden.hide(PASTED), hidden, "t"))
+
+
+@pytest.mark.parametrize("how", ["text", "said"])
+def test_a_long_text_is_read_in_a_thread_however_many_pieces_it_has(how: str) -> None:
+    tokenizer = Marked()
+    ids = read_pasted(Encoder(tokenizer, 10**6), how)
+    assert len(ids) == len(PASTED)
+    assert threading.get_ident() not in tokenizer.threads
+
+
+@pytest.mark.parametrize("how", ["text", "said"])
+def test_nothing_more_is_read_once_the_context_is_full(how: str) -> None:
+    tokenizer = Marked()
+    tokenizer.get_vocab = lambda: {"x" * 100: 0}
+    with pytest.raises(ApiError) as caught:
+        read_pasted(Encoder(tokenizer, 3 * INLINE_CHARACTERS), how)
+    assert caught.value.code == "context_length_exceeded"
+    long = [text for text in tokenizer.read if text == "aaaa"]
+    assert len(long) == 4  # the fourth was one too many
+
+
 def ask(api: Api, path: str, body: dict[str, Any], key: str = "one-0123456789-a") -> Any:
     return api.call("POST", path, {"model": "tiny"} | body, authorization=f"Bearer {key}")
 
@@ -169,6 +214,59 @@ def test_every_prompt_is_refused_by_its_length(
     error = answer.error()
     assert (error["code"], error["param"]) == ("context_length_exceeded", param)
     assert str(api.engine.context_length) in error["message"]
+
+
+def thread_of_reading(api: Api, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Threads in which texts of some length were tokenized, and conversations taken apart."""
+    threads: list[int] = []
+    tokenizer = type(api.engine.tokenizer)
+    encode: Any = tokenizer.encode
+    take_apart = messages.conversation
+
+    def watched(self: Any, text: str, **more: Any) -> Any:
+        if len(text) > 50:
+            threads.append(threading.get_ident())
+        return encode(self, text, **more)
+
+    def taken_apart(*given: Any) -> Any:
+        threads.append(threading.get_ident())
+        return take_apart(*given)
+
+    monkeypatch.setattr(tokenizer, "encode", watched)
+    monkeypatch.setattr(messages, "conversation", taken_apart)
+    return threads
+
+
+CALLING = {
+    "id": "c",
+    "type": "function",
+    "function": {"name": "f", "arguments": json.dumps({"a": "b" * INLINE_CHARACTERS})},
+}
+LONG_TOGETHER: list[tuple[str, dict[str, Any]]] = [
+    ("/v1/completions", {"prompt": ["a" * 300] * 60}),
+    ("/v1/completions", {"prompt": ["a" * 100] * 60, "suffix": "b" * 200}),
+    (
+        "/v1/chat/completions",
+        {
+            "messages": [
+                {"role": "user", "content": "a"},
+                {"role": "assistant", "tool_calls": [CALLING]},
+            ]
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("path", "body"), LONG_TOGETHER)
+def test_what_is_long_together_is_read_in_a_thread(
+    path: str, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = make_api(settings=ApiSettings(keys=KEYS), infill=True, context_length=40_000)
+    threads = thread_of_reading(api, monkeypatch)
+    answer = ask(api, path, body | {"max_tokens": 2})
+    assert answer.status == 200, answer.body
+    assert threads
+    assert threading.get_ident() not in threads
 
 
 def test_a_prompt_is_charged_at_the_door() -> None:

@@ -3,7 +3,8 @@ from __future__ import annotations
 import time
 import uuid
 
-from liveweights.serve.api.identifiers import generation_of, make_id, response_of
+from liveweights.record.response import generation_of, response_of
+from liveweights.serve.api.identifiers import make_id
 
 
 def test_is_a_version_7_uuid_of_now() -> None:

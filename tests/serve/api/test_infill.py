@@ -26,7 +26,7 @@ def test_finds_the_tokens_of_a_model_that_has_them() -> None:
 
 def test_puts_prefix_and_suffix_before_the_middle() -> None:
     encoder = Encoder(make_tokenizer(), 512)
-    ids = asyncio.run(Infill(1000, 1001, 1002).encode(encoder, "a", "bc", "t"))
+    ids = Infill(1000, 1001, 1002).read(encoder, "a", "bc")
     a, b, c = make_tokenizer().encode("abc", add_special_tokens=False)
     assert ids == [1000, a, 1001, b, c, 1002]
 
@@ -42,7 +42,7 @@ def test_begins_as_every_text_of_the_model_does() -> None:
     infill = find_infill(tokenizer)
     assert infill is not None
     encoder = Encoder(tokenizer, 512)
-    ids = asyncio.run(infill.encode(encoder, "a", "b", "t"))
+    ids = infill.read(encoder, "a", "b")
     assert tokenizer.decode(ids) == "<s><fim_prefix>a<fim_suffix>b<fim_middle>"
     written = "<fim_prefix>a<fim_suffix>b<fim_middle>"
     assert ids == asyncio.run(encoder.encode(written, "t"))

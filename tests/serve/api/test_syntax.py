@@ -417,3 +417,14 @@ def test_what_is_no_json_is_no_call(family: str, number: str) -> None:
     syntax, _ = FORMS[family]
     text = HALVES[family].replace("VALUE", number)
     assert said(syntax, text) == [text]
+
+
+@pytest.mark.parametrize("levels", [101, 300, *range(930, 1000, 3)])
+@pytest.mark.parametrize("family", HALVES)
+def test_what_is_nested_too_deeply_is_no_call(family: str, levels: int) -> None:
+    """Nobody could write it again."""
+    syntax, _ = FORMS[family]
+    text = HALVES[family].replace("VALUE", "[" * levels + "]" * levels)
+    assert said(syntax, text) == [text]
+    shallow = HALVES[family].replace("VALUE", "[" * 90 + "]" * 90)
+    assert [name for name, _ in said(syntax, shallow)] == ["get_weather"]

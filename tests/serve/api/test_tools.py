@@ -302,3 +302,27 @@ def test_what_an_engine_cannot_be_held_to_is_left_out_and_named() -> None:
     assert "get_time" not in make_tokenizer().decode(api.engine.calls[-1][1])
     assert api.chat(tools=[WEATHER], tool_choice="required").status == 200
     assert api.engine.calls[-1][2].constraint is not None  # which the engine itself refuses
+
+
+@pytest.mark.parametrize("levels", [90, 101, 500, 990, 5000])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses"])
+def test_arguments_of_an_earlier_call_may_be_nested_however_deeply(path: str, levels: int) -> None:
+    arguments = '{"a": ' * levels + "1" + "}" * levels
+    api = make_small_api("hello", context_length=100_000)
+    if path == "/v1/responses":
+        called = {"type": "function_call", "call_id": "c", "name": "f", "arguments": arguments}
+        told = {"type": "function_call_output", "call_id": "c", "output": "1"}
+        body: dict[str, Any] = {"input": [{"role": "user", "content": "a"}, called, told]}
+    else:
+        function = {"name": "f", "arguments": arguments}
+        calls = [{"id": "c", "type": "function", "function": function}]
+        body = {
+            "messages": [
+                {"role": "user", "content": "a"},
+                {"role": "assistant", "tool_calls": calls},
+                {"role": "tool", "tool_call_id": "c", "content": "1"},
+            ]
+        }
+    answer = api.call("POST", path, {"model": "tiny"} | body)
+    assert answer.status == 200, answer.body
+    assert "hello" in answer.body.decode()

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.effort import at_most
 
 from liveweights.catalog.template import ChatTemplate, TemplateRefusal
 from liveweights.serve.api.messages import Message, conversation
@@ -179,3 +180,10 @@ def test_nothing_is_lost_or_told_twice(turns: list[Any]) -> None:
     for one, two in pairwise(join(turns)):
         assert one["role"] != two["role"] or one["role"] in ("system", "tool")
     assert [turn["role"] for turn in fold(gather(turns))].count("system") == 0
+
+
+def test_many_turns_of_one_are_joined_at_once() -> None:
+    turns = [{"role": "user", "content": "a" * 300}] * 20_000
+    with at_most(20.0):  # one after the other it would take minutes
+        (joined,) = join(turns)
+    assert joined["content"] == "\n\n".join(["a" * 300] * 20_000)

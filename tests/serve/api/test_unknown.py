@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.effort import python_calls
 
 from liveweights.http.errors import ApiError
 from liveweights.http.wire import decode
@@ -195,3 +196,12 @@ def test_no_extra_member_is_an_error_in_ten_thousand(
     place: int, names: list[str], value: Any
 ) -> None:
     check_recorded(place, names, value)
+
+
+def test_each_object_is_looked_at_once() -> None:
+    count = 5000
+    message = {"role": "user", "content": [{"type": "text", "text": "a", "seen": True}], "x": 1}
+    body = CHAT | {"messages": [message] * count}
+    calls = python_calls(lambda: known(body))
+    assert calls < 10 * count  # two objects and a list, each with a few
+    assert known(body)[1] == ("messages[].content[].seen", "messages[].x")

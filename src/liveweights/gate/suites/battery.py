@@ -17,8 +17,7 @@ from liveweights.gate.suites.catalogue import open_suite
 from liveweights.gate.suites.journal import Head, Journal, digest
 from liveweights.gate.suites.model import Refused, open_models
 from liveweights.gate.suites.run import Plan, run_suite
-from liveweights.gate.suites.suite import NothingMeasured, SuiteError
-from liveweights.record.example import Example
+from liveweights.gate.suites.suite import Case, NothingMeasured, SuiteError
 
 Progress = Callable[[str, int, int], None]
 """Suite, attempts so far and in all."""
@@ -27,14 +26,14 @@ Progress = Callable[[str, int, int], None]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asking:
     """Both checkpoints of the service at ``url``. With a ``folder`` every answer is kept there, and
-    a run that died goes on. ``examples`` are held-back rows for the suite of that name."""
+    a run that died goes on. ``held_back`` are the cases of the suite of that name."""
 
     url: str
     candidate: str
     incumbent: str
     key: str = ""
     folder: Path | None = None
-    examples: Sequence[Example] = ()
+    held_back: Sequence[Case] = ()
     progress: Progress | None = None
 
 
@@ -105,7 +104,7 @@ async def _measure(name: str, asking: Asking, how: Plan) -> Measured:
     both = (asking.candidate, asking.incumbent)
     async with (
         open_models(asking.url, both, asking.key) as (ours, theirs),
-        open_suite(name, asking.examples) as suite,
+        open_suite(name, asking.held_back) as suite,
     ):
         head = Head(
             suite=suite.card.name,

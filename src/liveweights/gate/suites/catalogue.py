@@ -25,9 +25,8 @@ from liveweights.gate.suites.code import Code
 from liveweights.gate.suites.folder import find_package, open_questions, read_description
 from liveweights.gate.suites.inspect import open_inspect
 from liveweights.gate.suites.polyglot import Polyglot
-from liveweights.gate.suites.suite import Card, Suite, SuiteError
+from liveweights.gate.suites.suite import Card, Case, Suite, SuiteError
 from liveweights.gate.suites.terminal import open_terminal
-from liveweights.record.example import Example
 
 
 def _no_sandbox() -> str | None:
@@ -54,19 +53,19 @@ BUILT_IN: dict[str, tuple[Card, Callable[[], str | None]]] = {
 
 
 @asynccontextmanager
-async def open_suite(name: str, examples: Sequence[Example] = ()) -> AsyncGenerator[Suite]:
+async def open_suite(name: str, held_back: Sequence[Case] = ()) -> AsyncGenerator[Suite]:
     """A built-in suite, a folder's path, ``package:NAME``, ``inspect:TASK`` or ``bfcl:CATEGORY``.
 
-    ``examples`` are the rows of "held-back". Raises SuiteError, SandboxUnavailable.
+    ``held_back`` are the cases of the suite of that name. Raises SuiteError, SandboxUnavailable.
     """
-    suite = await _open(name, examples)
+    suite = await _open(name, held_back)
     try:
         yield suite
     finally:
         await suite.close()
 
 
-async def _open(name: str, examples: Sequence[Example]) -> Suite:
+async def _open(name: str, held_back: Sequence[Case]) -> Suite:
     match name:
         case "code":
             cases = code.read_cases()
@@ -88,7 +87,7 @@ async def _open(name: str, examples: Sequence[Example]) -> Suite:
         case "terminal":
             return open_terminal(await open_sandbox())
         case "held-back":
-            return heldback.open_heldback(examples)
+            return heldback.open_heldback(held_back)
         case _:
             return await _open_other(name)
 

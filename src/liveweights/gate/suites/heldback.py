@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from liveweights.gate.suites.questions import Questions
 from liveweights.gate.suites.suite import Card, Case
-from liveweights.learn.truth import truth
+from liveweights.learn.passages import prompt_text
+from liveweights.learn.rewards import RewardMap
+from liveweights.learn.truth import read_wish
 from liveweights.record.example import Example
 
 CARD = Card(
@@ -24,19 +26,21 @@ MARGIN = 8
 """Tokens more than were allowed at least, so that a wrong longer answer is seen to be wrong."""
 
 
-def read_cases(examples: Sequence[Example]) -> list[Case]:
-    """A case per completion whose right answer is known; a session's depend on one another."""
+def read_cases(examples: Sequence[Example], rewards: RewardMap) -> list[Case]:
+    """A case per completion whose right answer is known, asked as the token ids that were served,
+    or in words where these are not known; a session's depend on one another."""
     cases: list[Case] = []
     for example in examples:
         generation = example.generation
-        target = truth(generation.output, example.feedback)
-        if target is None or generation.endpoint != "completion" or not generation.prompt_ids:
+        target = read_wish(generation, example.feedback, rewards).truth
+        prompt = generation.prompt_ids or prompt_text(generation)
+        if target is None or generation.endpoint != "completion" or not prompt:
             continue
         one_line = "\n" not in target.rstrip() and "\n" not in generation.healed
         cases.append(
             Case(
                 id=generation.id,
-                prompt=generation.prompt_ids,
+                prompt=prompt,
                 target={"truth": target, "healed": generation.healed},
                 group=generation.cluster,
                 stop=["\n"] if one_line else [],
@@ -52,5 +56,6 @@ async def taken(answer: str, case: Case) -> tuple[float, str]:
     return float(given != "" and given == case.target["truth"].rstrip()), ""
 
 
-def open_heldback(examples: Sequence[Example]) -> Questions:
-    return Questions(CARD, read_cases(examples), taken)
+def open_heldback(cases: Sequence[Case]) -> Questions:
+    """With cases that `read_cases` made."""
+    return Questions(CARD, cases, taken)

@@ -117,29 +117,37 @@ def leave_out_suffix(model: Model, request: CompletionRequest, exchange: Exchang
     exchange.ignored.append("suffix")
 
 
-async def prompt_tokens(
-    model: Model,
-    request: CompletionRequest,
-    prompt: str | list[int],
-    tenant: str,
-    *,
-    control: bool,
-) -> tuple[list[int], str]:
-    """Token ids, and the text that was cut off the prompt for the answer to begin with.
+async def read_prompts(
+    model: Model, request: CompletionRequest, tenant: str, *, control: bool
+) -> list[tuple[list[int], str]]:
+    """Of each prompt its token ids, and the text that was cut off it for the answer to begin with.
 
-    ``control``: control tokens that the prompt spells out are these tokens.
+    ``control``: control tokens that a prompt spells out are these tokens. Raises ApiError 400, 429.
     """
-    if request.suffix and model.infill is not None:
-        if not isinstance(prompt, str):
-            raise bad_request("'suffix' needs a prompt that is text.", "prompt", "invalid_value")
-        encoding = model.infill.encode(model.encoder, prompt, request.suffix, tenant)
-        return await encoding, ""
+    prompts = split_prompts(request.prompt, len(model.tokenizer))
+    if request.suffix and not all(isinstance(prompt, str) for prompt in prompts):
+        raise bad_request("'suffix' needs a prompt that is text.", "prompt", "invalid_value")
+    beside = len(request.suffix or "")
+    characters = sum(len(prompt) + beside for prompt in prompts if isinstance(prompt, str))
+
+    def read() -> list[tuple[list[int], str]]:
+        return [_read_prompt(model, prompt, request.suffix, control=control) for prompt in prompts]
+
+    return await model.encoder.work(characters, tenant, read)
+
+
+def _read_prompt(
+    model: Model, prompt: str | list[int], suffix: str | None, *, control: bool
+) -> tuple[list[int], str]:
     if not isinstance(prompt, str):
         return prompt, ""
-    cut, skip = heal(prompt)
     encoder = model.encoder
-    encode = encoder.encode if control else encoder.encode_text
-    return await encode(cut, tenant) if cut else [], skip
+    if suffix and model.infill is not None:
+        return model.infill.read(encoder, prompt, suffix), ""
+    cut, skip = heal(prompt)
+    if not cut:
+        return [], skip
+    return encoder.read(cut, special=True) if control else encoder.read_text(cut), skip
 
 
 class CompletionShape:
@@ -208,18 +216,15 @@ class CompletionsEndpoint:
     async def _answer(self, request: CompletionRequest, caller: Caller, exchange: Exchange) -> None:
         service = self._service
         async with pinned(service, request, caller, exchange) as (model, pin):
-            vocabulary = len(model.tokenizer)
-            request.check_vocabulary(vocabulary)
+            request.check_vocabulary(len(model.tokenizer))
             leave_out_guidance(model, request, exchange)
             leave_out_suffix(model, request, exchange)
             fewest = fewest_tokens(model.encoder, request.prompt, request.suffix)
             await exchange.permit.reserve(fewest)
             control = service.settings.prompt_control_tokens
+            read = await read_prompts(model, request, caller.tenant, control=control)
             prompts: list[tuple[list[int], Sampling]] = []
-            for prompt in split_prompts(request.prompt, vocabulary):
-                prompt_ids, skip = await prompt_tokens(
-                    model, request, prompt, caller.tenant, control=control
-                )
+            for prompt_ids, skip in read:
                 exchange.permit.read += len(prompt_ids)
                 max_tokens = request.max_tokens or DEFAULT_MAX_TOKENS
                 check_prompt(model, prompt_ids, max_tokens, "prompt")

@@ -6,6 +6,7 @@ https://github.com/ggml-org/llama.cpp/tree/master/tools/server#post-infill-for-c
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated
 
 import msgspec
@@ -87,7 +88,12 @@ async def infill_tokens(
     before = request.before
     if model.infill is not None:
         extra = _as_text(request.input_extra or (), _room(model.encoder))
-        ids = await model.infill.encode(model.encoder, extra + before, request.input_suffix, tenant)
+        head, tail = extra + before, request.input_suffix
+        encoder = model.encoder
+        encoder.fewest(len(head), BEFORE)
+        encoder.fewest(len(tail), AFTER)
+        read = partial(model.infill.read, encoder, head, tail)
+        ids = await encoder.work(len(head) + len(tail), tenant, read, param=BEFORE)
         return ids, "", []
     cut, skip = heal(before)
     ids = await model.encoder.encode_text(cut, tenant, param=BEFORE) if cut else []

@@ -24,7 +24,7 @@ SLACK = 64
 T = TypeVar("T")
 
 
-class _TooLong(Exception):
+class TooLong(Exception):
     """The text has more tokens than the context; at least ``args[0]``."""
 
 
@@ -43,9 +43,12 @@ class Encoder:
     def fewest(self, characters: int, param: str) -> int:
         """Tokens that so many characters have at least. Raises ApiError 400 where they cannot
         fit."""
-        tokens = -(-characters // self._longest)
+        tokens = self._least(characters)
         self.check(tokens, param)
         return tokens
+
+    def _least(self, characters: int) -> int:
+        return -(-characters // self._longest)
 
     def check(self, tokens: int, param: str) -> None:
         """Raises ApiError 400 for a prompt that cannot fit, with any answer."""
@@ -58,39 +61,69 @@ class Encoder:
         """Raises ApiError 400 for what cannot fit, 429 where too many wait; TypeError for half a
         character."""
         self.fewest(len(text), param)
-        if len(text) <= INLINE_CHARACTERS:
-            return self.tokenizer.encode(text, add_special_tokens=special)
-        try:
-            return await self.run(tenant, self._encode, text, special)
-        except _TooLong as error:
-            raise prompt_exceeds(error.args[0], self.context, param) from None
+        work = partial(self.read, text, special=special)
+        return await self.work(len(text), tenant, work, param=param)
 
     async def encode_said(
         self, prompt: str, hidden: Hidden, tenant: str, *, param: str = "prompt"
     ) -> list[int]:
         """A prompt from a template, in which what was ``hidden`` is text. Raises as ``encode``."""
         self.check(2 * hidden.count, param)  # each is two tokens at least
+        work = partial(self._read_said, prompt, hidden)
+        return await self.work(len(prompt), tenant, work, param=param)
+
+    async def encode_text(self, text: str, tenant: str, *, param: str = "prompt") -> list[int]:
+        """As ``encode``, but control tokens that are written out in it are text."""
+        self.fewest(len(text), param)
+        return await self.work(len(text), tenant, partial(self.read_text, text), param=param)
+
+    async def work(
+        self, characters: int, tenant: str, work: Callable[[], T], *, param: str = "prompt"
+    ) -> T:
+        """``work``, which reads so many characters in all: many in one of the threads, so that
+        they hold up nobody else. Raises ApiError 400 where it raises TooLong, 429."""
+        try:
+            if characters <= INLINE_CHARACTERS:
+                return work()
+            return await self.run(tenant, work)
+        except TooLong as error:
+            raise prompt_exceeds(error.args[0], self.context, param) from None
+
+    def read(self, text: str, *, special: bool) -> list[int]:
+        """Raises TooLong; TypeError for half a character."""
+        start = text[: COMMON * self.context]
+        if len(start) < len(text):
+            count = len(self.tokenizer.encode(start, add_special_tokens=special)) - SLACK
+            if count > self.context:
+                raise TooLong(count)
+        return self.tokenizer.encode(text, add_special_tokens=special)
+
+    def read_text(self, text: str, *, special: bool = True) -> list[int]:
+        """As ``read``, but control tokens that are written out in it are text."""
+        hidden = self.control.hidden()
+        marked = hidden.hide(text)
+        if not hidden.count:
+            return self.read(text, special=special)
+        begin = self.tokenizer.encode("", add_special_tokens=special)
+        return begin + self._read_said(marked, hidden)
+
+    def _read_said(self, prompt: str, hidden: Hidden) -> list[int]:
+        pieces = hidden.pieces(prompt)
+        least = self._least(sum(len(text) for text, said in pieces if not said))
+        if least >= self.context:
+            raise TooLong(least)
         spelled: dict[str, list[int]] = {}
         ids: list[int] = []
-        for text, said in hidden.pieces(prompt):
+        for text, said in pieces:
             if not said:
-                ids += await self.encode(text, tenant, special=False, param=param)
+                ids += self.read(text, special=False)
             else:
                 if text not in spelled:
                     spelled[text] = self.control.spell(text, self._plain)
                 ids += spelled[text]
+            if len(ids) > self.context:
+                raise TooLong(len(ids))
         return ids
-
-    async def encode_text(
-        self, text: str, tenant: str, *, special: bool = True, param: str = "prompt"
-    ) -> list[int]:
-        """As ``encode``, but control tokens that are written out in it are text."""
-        hidden = self.control.hidden()
-        marked = hidden.hide(text)
-        if not hidden.count:
-            return await self.encode(text, tenant, special=special, param=param)
-        begin = self.tokenizer.encode("", add_special_tokens=special)
-        return begin + await self.encode_said(marked, hidden, tenant, param=param)
 
     def _plain(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False)
@@ -111,11 +144,3 @@ class Encoder:
         self._slots.leave(count)
         if not running.cancelled():
             running.exception()  # has been looked at
-
-    def _encode(self, text: str, special: bool) -> list[int]:
-        start = text[: COMMON * self.context]
-        if len(start) < len(text):
-            count = len(self.tokenizer.encode(start, add_special_tokens=special)) - SLACK
-            if count > self.context:
-                raise _TooLong(count)
-        return self.tokenizer.encode(text, add_special_tokens=special)

@@ -34,7 +34,8 @@ from liveweights.record.errors import (
     UnknownGeneration,
 )
 from liveweights.record.feedback import MOST_STEPS, Feedback, Signal
-from liveweights.serve.api.identifiers import generation_of, make_id
+from liveweights.record.response import generation_of
+from liveweights.serve.api.identifiers import make_id
 from liveweights.serve.api.metrics import Metrics
 from liveweights.serve.api.objects import FeedbackItem, FeedbackList, FeedbackResult
 from liveweights.serve.api.recorder import Recorder

@@ -26,16 +26,6 @@ def identifier(prefix: str, milliseconds: int, random: int) -> str:
     return f"{prefix}_{value:032x}"
 
 
-def response_of(generation: str) -> str:
-    """The id of the response that is this generation."""
-    return f"resp_{generation.removeprefix('gen_')}"
-
-
-def generation_of(answer: str) -> str:
-    """The generation that an answer's id stands for: a response's, or the generation's own."""
-    return f"gen_{answer.removeprefix('resp_')}" if answer.startswith("resp_") else answer
-
-
 def item_of(response: str, prefix: str, place: int) -> str:
     """The id of a response's item, in which the response is found again."""
     return f"{prefix}_{response.removeprefix('resp_')}{place:04x}"

@@ -26,12 +26,12 @@ class Infill:
     suffix: int
     middle: int
 
-    async def encode(self, encoder: Encoder, before: str, after: str, tenant: str) -> list[int]:
+    def read(self, encoder: Encoder, before: str, after: str) -> list[int]:
         """Control tokens in either text are text; what the tokenizer begins every text with stands
-        first. Raises ApiError 400 for what cannot fit, 429."""
+        first. Raises TooLong."""
         begin = encoder.tokenizer.encode("", add_special_tokens=True)
-        head = await encoder.encode_text(before, tenant, special=False)
-        tail = await encoder.encode_text(after, tenant, special=False, param="suffix")
+        head = encoder.read_text(before, special=False)
+        tail = encoder.read_text(after, special=False)
         return [*begin, self.prefix, *head, self.suffix, *tail, self.middle]
 
 

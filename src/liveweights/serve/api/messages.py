@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
@@ -18,13 +18,13 @@ from liveweights.catalog.template_host import CONTINUE
 from liveweights.engines.text import heal
 from liveweights.http.errors import bad_request, need, unsupported
 from liveweights.http.surrogates import without_halves
+from liveweights.http.wire import is_deep
 from liveweights.serve.api.encoder import Encoder
 from liveweights.serve.api.syntax.arguments import write_value
 from liveweights.serve.api.syntax.find import takes_tools
 from liveweights.serve.api.syntax.hermes import INSTRUCTED, write_tools
 from liveweights.serve.api.syntax.protocol import ID_LENGTH, INPUT
 from liveweights.serve.api.thinking import EFFORT, effort_variables, names_in
-from liveweights.serve.api.tokenization import INLINE_CHARACTERS
 from liveweights.serve.api.tools import CalledTool
 from liveweights.serve.api.turns import Renderer, render_turns
 
@@ -122,13 +122,20 @@ def _called(call: CalledTool, where: str) -> dict[str, Any]:
         function: dict[str, Any] = {"name": custom.name, "arguments": {INPUT: custom.input}}
     else:
         given = need(call.function, f"{where}.function")
-        try:
-            # Half of a surrogate pair would be no text any more.
-            arguments = json.loads(without_halves(given.arguments.encode()))
-        except (ValueError, RecursionError):
-            arguments = given.arguments  # the model's own slip; it shall see it
-        function = {"name": given.name, "arguments": arguments}
+        function = {"name": given.name, "arguments": _read_arguments(given.arguments)}
     return {"id": _template_id(call.id), "type": "function", "function": function}
+
+
+def _read_arguments(text: str) -> Any:
+    """As they are where they are no JSON, or nested deeper than a body may be: the model's own
+    slip, which it shall see."""
+    written = text.encode()
+    if is_deep(written):
+        return text
+    try:
+        return json.loads(without_halves(written))  # half of a pair would be no text any more
+    except (ValueError, RecursionError):
+        return text
 
 
 def _answered(message: Message, called: dict[str, str], where: str) -> dict[str, str]:
@@ -243,10 +250,8 @@ async def chat_prompt(
         message = f"The model {model!r} has no chat template; use /v1/completions."
         raise unsupported("messages", message)
     hidden = encoder.control.hidden()
-    if length(messages) <= INLINE_CHARACTERS:
-        turns, told = _turns(messages, tools, text, hidden)
-    else:
-        turns, told = await encoder.run(tenant, _turns, messages, tools, text, hidden)
+    work = partial(_turns, messages, tools, text, hidden)
+    turns, told = await encoder.work(_size(messages, tools), tenant, work, param=param)
     written = [turn["content"] for turn in turns if turn["role"] in ("system", "developer")]
     if tools and told is None:
         written.append(INSTRUCTED)
@@ -286,6 +291,18 @@ def fewest_tokens(encoder: Encoder, messages: Sequence[Message], param: str) -> 
 def length(messages: Sequence[Message]) -> int:
     """Of the conversation in characters, about: a message without content has a length, too."""
     return sum(len(said_in(message)) for message in messages) + _AROUND * len(messages)
+
+
+def _size(messages: Sequence[Message], tools: Sequence[dict[str, Any]]) -> int:
+    """Of all that is told to the template, about; in characters, or bytes of what is JSON."""
+    size = length(messages) + len(msgspec.json.encode(tools))
+    for message in messages:
+        size += len(message.reasoning_content or "")
+        for call in message.tool_calls or ():
+            size += _AROUND
+            size += len(call.function.arguments if call.function else "")
+            size += len(call.custom.input if call.custom else "")
+    return size
 
 
 def _turns(

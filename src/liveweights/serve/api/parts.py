@@ -51,14 +51,16 @@ class Parts:
 
 
 def take_apart(tokens: Sequence[Token], reader: PartReader) -> Parts:
-    parts = Parts()
+    calls: list[Call] = []
+    thoughts: list[str] = []
+    texts: list[str] = []
     pieces = [piece for token in tokens for piece in reader.push(token)]
     for piece in (*pieces, *reader.finish()):
         match piece:
             case Call():
-                parts.calls.append(piece)
+                calls.append(piece)
             case Thought():
-                parts.thought += piece.text
+                thoughts.append(piece.text)
             case _:
-                parts.text += piece
-    return parts
+                texts.append(piece)
+    return Parts("".join(texts), "".join(thoughts), calls)

@@ -80,7 +80,8 @@ class Shadow:
         with self._models.pin(checkpoint, None) as (model, pin):
             if model.engine is not draft.engine:
                 made.engine = model.engine
-                made.prompt_ids = model.tokenizer.encode(self._read_prompt(draft))
+                prompt = self._read_prompt(draft)
+                made.prompt_ids = await asyncio.to_thread(model.tokenizer.encode, prompt)
                 made.sampling = replace(draft.sampling, skip="", logit_bias=())
             if draft.may_be_silent:
                 made.silence = Silence.begin(pin.selection, made.sampling)

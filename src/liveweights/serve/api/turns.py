@@ -87,14 +87,17 @@ def gather(turns: Sequence[Turn]) -> list[Turn]:
 def join(turns: Sequence[Turn]) -> list[Turn]:
     """Without a user or an assistant who speaks twice in a row. What calls tools, or was thought
     before, takes in the text before it, and nothing after it."""
-    joined: list[Turn] = []
+    runs: list[list[Turn]] = []
     for turn in turns:
-        role, before = turn["role"], joined[-1] if joined else {}
+        role, before = turn["role"], runs[-1][-1] if runs else {}
         if role in ("user", "assistant") and before.get("role") == role and before.keys() == _PLAIN:
-            joined[-1] = turn | _say(role, [before["content"], turn["content"]])
+            runs[-1].append(turn)
         else:
-            joined.append(turn)
-    return joined
+            runs.append([turn])
+    return [
+        run[-1] | _say(run[-1]["role"], [turn["content"] for turn in run]) if run[1:] else run[0]
+        for run in runs
+    ]
 
 
 def fold(turns: Sequence[Turn]) -> list[Turn]:

@@ -10,6 +10,7 @@ from typing import Self
 import aiohttp
 from yarl import URL
 
+from liveweights.http.proxies import find_proxy
 from liveweights.serve.gateway.answer import Answer
 from liveweights.serve.gateway.settings import GatewaySettings
 
@@ -40,6 +41,7 @@ class Upstream:
             auto_decompress=False,
             skip_auto_headers=("user-agent", "accept", "accept-encoding", "content-type"),
             cookie_jar=aiohttp.DummyCookieJar(),
+            proxy=find_proxy(self.address),
         )
         return self
 

@@ -11,11 +11,11 @@ from liveweights.http.errors import bad_request, unsupported
 from liveweights.http.exchange import Exchange
 from liveweights.record.errors import ConversationTooLong, UnknownResponse
 from liveweights.record.generation import EPISODE
+from liveweights.record.response import generation_of, response_of
 from liveweights.serve.api.admission import admitted, pinned, turn
 from liveweights.serve.api.answer import Service, answer
 from liveweights.serve.api.caller import Caller
 from liveweights.serve.api.chat import prepare
-from liveweights.serve.api.identifiers import generation_of, response_of
 from liveweights.serve.api.messages import Message
 from liveweights.serve.api.responses.conversations import known
 from liveweights.serve.api.responses.items import Item, to_messages

@@ -130,7 +130,9 @@ def to_messages(items: Sequence[Item], where: str) -> list[Message]:
             call = _call(item, at) if item.type in CALLS else _served(item, at)
             last = messages[-1] if messages else None
             if thought is None and last is not None and last.role == "assistant":
-                last.tool_calls = [*(last.tool_calls or ()), call]
+                if last.tool_calls is None:
+                    last.tool_calls = []
+                last.tool_calls.append(call)
             else:
                 messages.append(Message("assistant", tool_calls=[call]))
             if item.type in SERVED:

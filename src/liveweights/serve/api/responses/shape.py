@@ -82,6 +82,8 @@ class ResponseShape:
         self._summarised = summarised
         self._reasoning: OutputReasoning | None = None
         self._tokens: list[Token] = []
+        self._pieces: list[str] = []
+        """Of the message or the reasoning that is not whole yet, what its item does not have."""
         self._tail: list[bytes] = []
         self._code = code
         self._waiting: list[ServedCall] = []
@@ -206,6 +208,7 @@ class ResponseShape:
         return b"".join(self._tail) + self._event(f"response.{kind}", response=self.response)
 
     def broken(self, error: ApiError) -> bytes:
+        self._gather()
         self.response = failed(self.response, error)
         return b"".join(self._tail) + self._event("response.failed", response=self.response)
 
@@ -235,12 +238,13 @@ class ResponseShape:
             else:
                 item.content = [ReasoningText("")]
             events.append(self._thought_part("added"))
-        self._thought().text += text
+        self._pieces.append(text)
         return [*events, self._thought_event("delta", delta=text)]
 
     def _end_reasoning(self, status: Status) -> list[bytes]:
         if self._reasoning is None:
             return []
+        self._gather()
         self._tokens = []  # logprobs are of the text
         self._reasoning.status = status
         place = len(self.response.output) - 1
@@ -293,7 +297,7 @@ class ResponseShape:
             self._message.content.append(part)
             events.append(self._part_event("response.content_part.added", part=part))
         part = self._message.content[0]
-        part.text += text
+        self._pieces.append(text)
         logprobs = told(self._tokenizer, self._tokens)
         self._tokens = []
         part.logprobs.extend(logprobs)
@@ -303,7 +307,16 @@ class ResponseShape:
             )
         return events
 
+    def _gather(self) -> None:
+        """Bring the item to what was told so far: once, not with each token."""
+        text, self._pieces = "".join(self._pieces), []
+        if self._reasoning is not None:
+            self._thought().text += text
+        elif self._message is not None:
+            self._message.content[0].text += text
+
     def _end_message(self, status: Status) -> list[bytes]:
+        self._gather()
         message, self._message = self._message, None
         if message is None:
             return []

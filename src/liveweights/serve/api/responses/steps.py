@@ -25,12 +25,13 @@ from liveweights.http.wire import ClientGone, RawHeaders, reply
 from liveweights.meter.limits import LimitReached
 from liveweights.meter.money import NANOS
 from liveweights.record.generation import EPISODE
+from liveweights.record.response import generation_of, response_of
 from liveweights.serve.api.admission import charge, turn
 from liveweights.serve.api.answer import Service, Settle, generate, head_of, settled
 from liveweights.serve.api.caller import Caller
 from liveweights.serve.api.chat import prepare
 from liveweights.serve.api.draft import Draft
-from liveweights.serve.api.identifiers import generation_of, make_id, response_of
+from liveweights.serve.api.identifiers import make_id
 from liveweights.serve.api.messages import Message
 from liveweights.serve.api.offers import Choice, ToolUse
 from liveweights.serve.api.refusals import CONTEXT_EXCEEDED, from_engine

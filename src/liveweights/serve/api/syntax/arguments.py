@@ -7,6 +7,7 @@ import json
 import math
 from typing import Any
 
+from liveweights.http.wire import is_deep
 from liveweights.record.clean import clean_text
 
 
@@ -21,9 +22,17 @@ def _finite(number: str) -> float:
     return value
 
 
-JSON = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
-"""Takes neither NaN nor infinities, as Python's does. Its methods raise ValueError and
-RecursionError."""
+class _Decoder(json.JSONDecoder):
+    def raw_decode(self, s: str, idx: int = 0) -> tuple[Any, int]:
+        value, end = super().raw_decode(s, idx)
+        if is_deep(s[idx:end].encode(errors="replace")):
+            raise ValueError("it is nested too deeply")  # for whoever writes it again
+        return value, end
+
+
+JSON = _Decoder(parse_constant=_refuse, parse_float=_finite)
+"""Takes neither NaN nor infinities, as Python's does, nor what no request's body may nest. Its
+methods raise ValueError and RecursionError."""
 
 
 def write_arguments(arguments: dict[str, Any]) -> str:

@@ -21,10 +21,9 @@ from liveweights.serve.api.syntax.sectioned import Sectioned, any_of
 CALLS_BEGIN, CALLS_END = "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>"
 CALL_BEGIN, CALL_END = "<｜tool▁call▁begin｜>", "<｜tool▁call▁end｜>"
 SEPARATOR = "<｜tool▁sep｜>"
-_CALL = re.compile(
-    rf"\s*{CALL_BEGIN}(?:function{SEPARATOR})?\s*([\w.:/@-]+)\s*"
-    rf"(?:{SEPARATOR}|\n)\s*(?:```json\n)?(.*?)(?:\n```)?\s*(?:{CALL_END}|$)",
-    re.DOTALL,
+_HEAD = re.compile(
+    rf"\s*+{CALL_BEGIN}(?:function{SEPARATOR})?\s*+([\w.:/@-]++)"
+    rf"(?:\s*+{SEPARATOR}|[^\S\n]*+\n)"
 )
 
 
@@ -39,7 +38,7 @@ class DeepSeek(Sectioned):
         self._fenced = fenced
 
     def parse(self, body: str, names: Collection[str]) -> list[Call] | None:
-        return read_arguments(_CALL, body, names)
+        return read_arguments(_HEAD, CALL_END, body, names)
 
     def calls(self, functions: Sequence[Function], *, parallel: bool) -> list[str]:
         between = '("\\n" one)*' if self._fenced else "one*"

@@ -5,18 +5,15 @@ https://huggingface.co/zai-org/GLM-4.5 and .../GLM-4.7, chat templates.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 
 from liveweights.serve.api.syntax.protocol import Call, Function
 from liveweights.serve.api.syntax.sectioned import Sectioned, any_of, one_or_more
-from liveweights.serve.api.syntax.tagged import Tagging, make_call
+from liveweights.serve.api.syntax.tagged import Tagging, make_call, split_elements
 
 BEGIN, END = "<tool_call>", "</tool_call>"
 KEY_BEGIN, KEY_END = "<arg_key>", "</arg_key>"
 VALUE_BEGIN, VALUE_END = "<arg_value>", "</arg_value>"
-_BODY = re.compile(r"\s*([\w.:/@-]+)\s*((?:<arg_key>.*)?)", re.DOTALL)
-_PAIR = re.compile(r"\s*<arg_key>(.*?)</arg_key>\s*<arg_value>(.*?)</arg_value>\s*", re.DOTALL)
 _TAGGING = Tagging(
     head="{}\n",
     before="<arg_key>{}</arg_key>\n<arg_value>",
@@ -42,10 +39,18 @@ class Glm(Sectioned):
         self._packed = packed
 
     def parse(self, body: str, names: Collection[str]) -> list[Call] | None:
-        match = _BODY.fullmatch(body)
-        if match is None or _PAIR.sub("", match[2]).strip():
+        name, key, rest = body.partition(KEY_BEGIN)
+        pairs = split_elements(key + rest, KEY_BEGIN, VALUE_END)
+        if pairs is None:
             return None
-        return make_call(match[1], _PAIR.findall(match[2]), names)
+        written: list[tuple[str, str]] = []
+        for pair in pairs:
+            key, _, value = pair.partition(KEY_END)
+            value = value.lstrip()
+            if not value.startswith(VALUE_BEGIN):
+                return None
+            written.append((key, value.removeprefix(VALUE_BEGIN)))
+        return make_call(name.strip(), written, names)
 
     def calls(self, functions: Sequence[Function], *, parallel: bool) -> list[str]:
         between = "" if self._packed else '"\\n"'

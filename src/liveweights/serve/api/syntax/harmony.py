@@ -34,8 +34,11 @@ ASSISTANT = "assistant"
 ANALYSIS, FINAL = "analysis", "final"
 CALLING = "<|channel|>commentary to=functions."
 """How a call is told to the reader, whatever order the model wrote its header in."""
+_TO = "to="
 _RECIPIENT = re.compile(r"to=functions\.([\w.:/@-]+)")
-_CALL = re.compile(rf"([\w.:/@-]+){re.escape(MESSAGE)}(.*)", re.DOTALL)
+MOST_HEADER = 4096
+"""Characters that may come before an answer's first mark."""
+_HEAD = re.compile(rf"([\w.:/@-]++){re.escape(MESSAGE)}")
 
 
 class Harmony:
@@ -68,7 +71,7 @@ class Harmony:
 
 
 def _read(body: str, names: Collection[str]) -> list[Call] | None:
-    return read_arguments(_CALL, body, names)
+    return read_arguments(_HEAD, CALL, body, names)
 
 
 class Channels:
@@ -116,7 +119,7 @@ class ChannelSplitter:
         self._scanner = MarkScanner(ids)
         self._state: Literal["begin", "between", "header", "thought", "said", "call", "plain"]
         self._state = "said" if inside else "begin"
-        self._header = ""
+        self._header: list[str] = []
         self._waiting: list[Token] = []
         self._count = 0
         self._pending = 0
@@ -157,7 +160,7 @@ class ChannelSplitter:
         split: list[Split] = []
         for piece in pieces:
             if self._state == "begin":
-                if isinstance(piece, str) and not _may_address(self._header + piece):
+                if isinstance(piece, str) and not _may_address("".join((*self._header, piece))):
                     return self._plain()
                 if isinstance(piece, Mark):
                     if piece.text not in (CHANNEL, START, MESSAGE):
@@ -168,21 +171,22 @@ class ChannelSplitter:
             elif isinstance(piece, Mark) and piece.text in ENDS:
                 if self._state == "call":
                     split.append(replace(token, id=-1, text=CALL))
-                self._state, self._header = "between", ""
+                self._state, self._header = "between", []
             else:
                 split += self._body(piece, token)
         return split
 
     def _head(self, piece: Piece, token: Token) -> list[Split]:
         if isinstance(piece, str):
-            self._header += piece
+            self._header.append(piece)
             return []
         if piece.text != MESSAGE:
             self._state = "header"
-            self._header += piece.text
+            self._header.append(piece.text)
             return []
-        channel = self._header.rpartition(CHANNEL)[2].split()[:1]
-        recipient = _RECIPIENT.search(self._header)
+        header = "".join(self._header)
+        channel = header.rpartition(CHANNEL)[2].split(maxsplit=1)[:1]
+        recipient = _RECIPIENT.search(header)
         pending, self._pending = self._pending, 0
         if recipient is not None:
             self._state = "call"
@@ -205,4 +209,6 @@ class ChannelSplitter:
 def _may_address(text: str) -> bool:
     """Whether a header may begin so: with whom the message is for."""
     said = text.lstrip()
-    return not said or said.startswith("to=") or "to=".startswith(said)
+    return len(text) <= MOST_HEADER and (
+        not said or said.startswith("to=") or "to=".startswith(said)
+    )

@@ -20,10 +20,9 @@ from liveweights.serve.api.syntax.sectioned import Sectioned, any_of
 SECTION_BEGIN, SECTION_END = "<|tool_calls_section_begin|>", "<|tool_calls_section_end|>"
 CALL_BEGIN, CALL_END = "<|tool_call_begin|>", "<|tool_call_end|>"
 ARGUMENTS = "<|tool_call_argument_begin|>"
-_CALL = re.compile(
-    rf"\s*{re.escape(CALL_BEGIN)}\s*(?:functions\.)?([\w.:/@-]+?)(?::\d+)?\s*"
-    rf"{re.escape(ARGUMENTS)}(.*?)(?:{re.escape(CALL_END)}|$)",
-    re.DOTALL,
+_HEAD = re.compile(
+    rf"\s*+{re.escape(CALL_BEGIN)}\s*+(?:functions\.)?([\w.:/@-]+?)(?::\d++)?\s*+"
+    rf"{re.escape(ARGUMENTS)}"
 )
 
 
@@ -32,7 +31,7 @@ class Kimi(Sectioned):
     others = (CALL_BEGIN, CALL_END, ARGUMENTS)
 
     def parse(self, body: str, names: Collection[str]) -> list[Call] | None:
-        return read_arguments(_CALL, body, names)
+        return read_arguments(_HEAD, CALL_END, body, names)
 
     def calls(self, functions: Sequence[Function], *, parallel: bool) -> list[str]:
         some = "one+" if parallel else "one"

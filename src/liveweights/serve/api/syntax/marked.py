@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 
 from liveweights.engines.protocol import Token
-from liveweights.serve.api.syntax.protocol import Call, Said, begins_alone, read_calls, unfence
+from liveweights.serve.api.syntax.protocol import (
+    MOST_SPACE,
+    Call,
+    Said,
+    begins_alone,
+    read_calls,
+    unfence,
+)
 
 Parse = Callable[[str, Collection[str]], list[Call] | None]
 
@@ -31,6 +38,9 @@ class MarkedReader:
         self._tokens = tokens
         self._parse = parse
         self._held = ""
+        """What may be the beginning of a marker."""
+        self._kept: list[str] = []
+        """What came before that: of the call that it is inside of, or of one that stands alone."""
         self._space = ""
         """What stands before the marker that it is inside of."""
         self._inside = False
@@ -40,43 +50,70 @@ class MarkedReader:
 
     def push(self, token: Token) -> list[Said]:
         mark = self._tokens.get(token.id, "")
-        self._held += token.text if mark in token.text else token.text + mark
+        text = token.text if mark in token.text else token.text + mark
         if self._bare is None:
-            self._bare = begins_alone(self._held)
-        if self._bare is not False:
-            return []
-        said: list[Said] = []
-        while self._inside or self._begin in self._held:
-            if not self._inside:
-                before, _, self._held = self._held.partition(self._begin)
-                text = before.rstrip()
-                self._space, self._inside = before[len(text) :], True
-                self._say(said, text)
-            body, end, rest = self._held.partition(self._end)
-            if not end:
-                return said
-            self._take(said, body, self._begin + body + self._end)
-            self._held, self._inside = rest, False
-        cut = len(self._held) - self._undecided()
-        self._say(said, self._held[:cut])
-        self._held = self._held[cut:]
-        return said
+            text, self._held = self._held + text, ""
+            self._bare = begins_alone(text)
+        if self._bare is False:
+            return self._read(text)
+        if self._bare is None:
+            self._held = text
+        else:
+            self._kept.append(text)
+        return []
 
     def finish(self) -> list[Said]:
         said: list[Said] = []
         if self._bare is not False:
-            calls = read_calls(unfence(self._held), self._names)
+            text = self._take_kept()
+            calls = read_calls(unfence(text), self._names)
             if calls is not None:
-                self._held = ""
                 return [*calls]
             self._bare = False
-            said = self.push(Token(-1, "", 0.0, 0.0))  # it was text, perhaps with markers
+            said = self._read(text)  # it was text, perhaps with markers
         if self._inside:  # cut short, perhaps in the end marker only
-            self._take(said, self._held, self._begin + self._held)
+            body = self._take_kept()
+            self._take(said, body, self._begin + body)
         elif not (self._after_call and self._held.isspace()):
             self._say(said, self._held)
         self._held = ""
         return said
+
+    def _read(self, text: str) -> list[Said]:
+        """What goes on with ``text``: each of its characters is looked at once."""
+        said: list[Said] = []
+        text, self._held = self._held + text, ""
+        at = 0
+        while True:
+            if not self._inside:
+                start = text.find(self._begin, at)
+                if start < 0:
+                    break
+                before = text[at:start]
+                spoken = before.rstrip()
+                self._space, self._inside = before[len(spoken) :], True
+                self._say(said, spoken)
+                at = start + len(self._begin)
+            stop = text.find(self._end, at)
+            if stop < 0:
+                certain = max(at, len(text) - len(self._end) + 1)
+                self._kept.append(text[at:certain])
+                self._held = text[certain:]
+                return said
+            self._held = text[at:stop]
+            body = self._take_kept()
+            self._take(said, body, self._begin + body + self._end)
+            at, self._inside = stop + len(self._end), False
+        rest = text[at:]
+        cut = len(rest) - self._undecided(rest)
+        self._say(said, rest[:cut])
+        self._held = rest[cut:]
+        return said
+
+    def _take_kept(self) -> str:
+        kept = "".join(self._kept) + self._held
+        self._kept, self._held = [], ""
+        return kept
 
     def _say(self, said: list[Said], text: str) -> None:
         if self._after_call:
@@ -93,10 +130,11 @@ class MarkedReader:
             said.extend(calls)
             self._after_call = True
 
-    def _undecided(self) -> int:
-        """Length of the end of the held text that may belong to a marker."""
-        text = self._held
-        for length in range(min(len(self._begin) - 1, len(text)), 0, -1):
-            if self._begin.startswith(text[-length:]):
-                return length + len(text[:-length]) - len(text[:-length].rstrip())
-        return len(text) - len(text.rstrip())
+    def _undecided(self, text: str) -> int:
+        """Length of the end of ``text`` that may belong to a marker, or stand before one."""
+        longest = min(len(self._begin) - 1, len(text))
+        may_begin = (n for n in range(longest, 0, -1) if self._begin.startswith(text[-n:]))
+        mark = next(may_begin, 0)
+        before = text[: len(text) - mark]
+        space = len(before) - len(before.rstrip())
+        return mark + (space if space <= MOST_SPACE else 0)

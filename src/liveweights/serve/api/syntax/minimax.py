@@ -5,18 +5,15 @@ https://huggingface.co/MiniMaxAI/MiniMax-M2/blob/main/docs/tool_calling_guide.md
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 
 from liveweights.serve.api.syntax.protocol import Call, Function
 from liveweights.serve.api.syntax.sectioned import Sectioned, any_of
-from liveweights.serve.api.syntax.tagged import Tagging, make_call
+from liveweights.serve.api.syntax.tagged import Tagging, make_call, split_named
 
 BEGIN, END = "<minimax:tool_call>", "</minimax:tool_call>"
 M3 = "]<]minimax[>["
 """Before each tag of M3's calls, whose arguments are tags within tags: another syntax."""
-_INVOKE = re.compile(r"\s*<invoke name=\"?([^>\"\n]+)\"?>(.*?)</invoke>\s*", re.DOTALL)
-_PARAMETER = re.compile(r"\s*<parameter name=\"?([^>\"\n]+)\"?>(.*?)</parameter>\s*", re.DOTALL)
 _TAGGING = Tagging(
     head='<invoke name="{}">\n',
     before='<parameter name="{}">',
@@ -30,13 +27,10 @@ class MiniMax(Sectioned):
     quotes = False
 
     def parse(self, body: str, names: Collection[str]) -> list[Call] | None:
-        if _INVOKE.sub("", body).strip():
-            return None
         calls: list[Call] = []
-        for name, written in _INVOKE.findall(body):
-            if _PARAMETER.sub("", written).strip():
-                return None
-            call = make_call(name, _PARAMETER.findall(written), names)
+        for name, inner in split_named(body, "<invoke name=", "</invoke>") or ():
+            written = split_named(inner, "<parameter name=", "</parameter>")
+            call = None if written is None else make_call(name, written, names)
             if call is None:
                 return None
             calls += call

@@ -103,6 +103,9 @@ class Syntax(Protocol):
 BARE = '{"name"'
 """What a call begins with that stands alone, without its family's marks: small models write that.
 White space within does not count."""
+MOST_SPACE = 4096
+"""Characters of white space that wait for what comes after them: a model may write nothing else to
+its end."""
 FENCES = ("```json", "```")
 """What may stand before it, with ``` after it, as in Markdown."""
 ALONE = (BARE, *(f"{fence}{BARE}" for fence in FENCES))
@@ -111,7 +114,7 @@ ALONE = (BARE, *(f"{fence}{BARE}" for fence in FENCES))
 
 NO_BARE_CALL = r"~/\s*(```(json)?\s*)?\{\s*\"name\"(.|\n)*/"
 """An expression in Lark, for terminals: what does not begin so."""
-_FENCED = re.compile(r"\s*```(?:json)?\s*(.*?)\s*```\s*", re.DOTALL)
+_FENCE = "```"
 
 
 def begins_with(text: str, opening: str) -> bool | None:
@@ -131,8 +134,15 @@ def begins_alone(text: str) -> bool | None:
 
 def unfence(text: str) -> str:
     """What is within a fence that is all of the text; else the text."""
-    fenced = _FENCED.fullmatch(text)
-    return fenced[1] if fenced else text
+    said = text.strip()
+    fenced = said.startswith(_FENCE) and said.endswith(_FENCE) and len(said) >= 2 * len(_FENCE)
+    return _strip_fence(said) if fenced else text
+
+
+def _strip_fence(text: str) -> str:
+    """Without either end of a fence, whichever there is."""
+    said = text.strip().removeprefix(_FENCE + "json").removeprefix(_FENCE)
+    return said.removesuffix(_FENCE).strip()
 
 
 def read_calls(text: str, names: Collection[str], mark: str = ";") -> list[Call] | None:
@@ -213,17 +223,19 @@ def arguments_rules(place: int, function: Function) -> list[str]:
 
 
 def read_arguments(
-    pattern: re.Pattern[str], text: str, names: Collection[str]
+    head: re.Pattern[str], end: str, text: str, names: Collection[str]
 ) -> list[Call] | None:
-    """The calls of which ``text`` consists, each as ``pattern`` has it: a name, and the JSON of its
-    arguments. None if there is anything else, or a tool that does not exist."""
+    """The calls of which ``text`` consists: of each a name, as ``head`` has it, and the JSON of its
+    arguments, which may stand in a fence, up to ``end``; the last may lack that. None if there is
+    anything else, or a tool that does not exist."""
     calls: list[Call] = []
     at = 0
-    while match := pattern.match(text, at):
-        value = {"name": match[1], "arguments": match[2].strip() or "{}"}
-        call = _call(value, names)
-        if call is None or match.end() == at:
+    while match := head.match(text, at):
+        stop = text.find(end, match.end())
+        written = text[match.end() : stop if stop >= 0 else len(text)]
+        call = _call({"name": match[1], "arguments": _strip_fence(written) or "{}"}, names)
+        if call is None:
             return None
         calls.append(call)
-        at = match.end()
+        at = stop + len(end) if stop >= 0 else len(text)
     return calls if calls and not text[at:].strip() else None

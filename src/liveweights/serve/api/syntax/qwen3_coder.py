@@ -6,17 +6,15 @@ https://huggingface.co/Qwen/Qwen3-Coder-480B-A35B-Instruct, chat template.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 
 from liveweights.serve.api.syntax.protocol import Call, Function
 from liveweights.serve.api.syntax.sectioned import Sectioned, any_of, one_or_more
-from liveweights.serve.api.syntax.tagged import Tagging, make_call
+from liveweights.serve.api.syntax.tagged import Tagging, make_call, split_name, split_named
 
 BEGIN, END = "<tool_call>", "</tool_call>"
 FUNCTION = "<function="
-_BODY = re.compile(r"\s*<function=([^>\n]+)>(.*)</function>\s*", re.DOTALL)
-_PARAMETER = re.compile(r"\s*<parameter=([^>\n]+)>\n?(.*?)\n?</parameter>\s*", re.DOTALL)
+_CLOSING = "</function>"
 _TAGGING = Tagging(
     head="\n<function={}>\n",
     before="<parameter={}>\n",
@@ -30,10 +28,18 @@ class Qwen3Coder(Sectioned):
     quotes = False
 
     def parse(self, body: str, names: Collection[str]) -> list[Call] | None:
-        match = _BODY.fullmatch(body)
-        if match is None or _PARAMETER.sub("", match[2]).strip():
+        said = body.strip()
+        if not (said.startswith(FUNCTION) and said.endswith(_CLOSING)):
             return None
-        return make_call(match[1].strip(), _PARAMETER.findall(match[2]), names)
+        named = split_name(said[len(FUNCTION) : -len(_CLOSING)])
+        if named is None:
+            return None
+        name, inner = named
+        written = split_named(inner, "<parameter=", "</parameter>")
+        if written is None:
+            return None
+        lines = [(key, text.removeprefix("\n").removesuffix("\n")) for key, text in written]
+        return make_call(name.strip(), lines, names)
 
     def calls(self, functions: Sequence[Function], *, parallel: bool) -> list[str]:
         rules = [

@@ -36,6 +36,38 @@ def make_call(
     return [Call(name, write_arguments(arguments))]
 
 
+def split_elements(text: str, begin: str, end: str) -> list[str] | None:
+    """What is between each ``begin`` and the ``end`` after it; None where ``text`` has anything
+    else but white space."""
+    *parts, rest = text.split(end)
+    elements = [part.lstrip() for part in parts]
+    if rest.strip() or not all(element.startswith(begin) for element in elements):
+        return None
+    return [element[len(begin) :] for element in elements]
+
+
+def split_name(text: str) -> tuple[str, str] | None:
+    """The rest of a tag that ends in a name, which may be quoted, and what follows it; None where
+    it is no such tag."""
+    name, closed, rest = text.partition(">")
+    name = name.removeprefix('"').removesuffix('"')
+    return (name, rest) if closed and name and "\n" not in name else None
+
+
+def split_named(text: str, begin: str, end: str) -> list[tuple[str, str]] | None:
+    """``split_elements`` of tags with a name: each name and what is in it."""
+    elements = split_elements(text, begin, end)
+    if elements is None:
+        return None
+    named: list[tuple[str, str]] = []
+    for element in elements:
+        one = split_name(element)
+        if one is None:
+            return None
+        named.append(one)
+    return named
+
+
 def _properties(schema: Schema) -> dict[str, Any]:
     told = resolve(schema, schema).get("properties")
     return cast(dict[str, Any], told) if isinstance(told, dict) else {}

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 from liveweights.engines.protocol import Token
 from liveweights.engines.thinking import ThinkingBudget
 from liveweights.serve.api.syntax.marks import Mark, MarkScanner, Piece
-from liveweights.serve.api.syntax.protocol import Thought, in_pattern, literal
+from liveweights.serve.api.syntax.protocol import MOST_SPACE, Thought, in_pattern, literal
 
 Prompted = Literal["open", "closed", "free"]
 """What the prompt ends in: thinking that it has begun, thinking that it has ended (there is to be
@@ -214,6 +214,8 @@ class TagSplitter:
     def _think(self, text: str) -> list[Split]:
         text = self._space + text if self._begun else text.lstrip()
         said = text.rstrip()
+        if len(text) - len(said) > MOST_SPACE:
+            said = text
         self._space = text[len(said) :]
         if not said:
             return []

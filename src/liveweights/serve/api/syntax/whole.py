@@ -28,37 +28,40 @@ class WholeReader:
         self._marks = marks
         self._space = ""
         """What came before the trigger, which is said where no call follows."""
-        self._held = ""
+        self._held: list[str] = []
         self._triggered = False
         self._calling: bool | None = None
 
     def push(self, token: Token) -> list[Said]:
         if self._triggered:
             mark = self._marks.get(token.id, "")
-            self._held += token.text if mark in token.text else token.text + mark
+            self._held.append(token.text if mark in token.text else token.text + mark)
             return []
         if token.id == self._trigger:
-            said: list[Said] = [self._held] if self._held.strip() else []
-            self._space = "" if said else self._held
-            self._held, self._triggered, self._calling = token.text, True, True
+            before = "".join(self._held)
+            said: list[Said] = [before] if before.strip() else []
+            self._space = "" if said else before
+            self._held, self._triggered, self._calling = [token.text], True, True
             return said
-        self._held += token.text
+        self._held.append(token.text)
         if self._calling is None:
             self._calling = self._begins()
         return self._flush() if self._calling is False else []
 
     def finish(self) -> list[Said]:
-        calls = self._parse(self._held) if self._calling else None
+        calls = self._parse("".join(self._held)) if self._calling else None
         if calls is None:
             return self._flush()
-        self._held = ""
+        self._held = []
         return [*calls]
 
     def _begins(self) -> bool | None:
         """Whether the text begins with an opening; None while it may still turn out so."""
-        found = [begins_with(self._held, opening) for opening in self._openings]
+        text = "".join(self._held)
+        found = [begins_with(text, opening) for opening in self._openings]
         return True if True in found else None if None in found else False
 
     def _flush(self) -> list[Said]:
-        text, self._space, self._held = self._space + self._held, "", ""
+        text = self._space + "".join(self._held)
+        self._space, self._held = "", []
         return [text] if text else []
