@@ -55,10 +55,16 @@ def test_a_conversation_is_its_chain(database_dsn: str, monkeypatch: pytest.Monk
             f"{what} {id}" for id in "abc" for what in ("ask", "say")
         ]
         assert (await store.read("t", "b"))["id"] == "b"
-        for call in (store.read, store.conversation, store.delete):
+        assert await store.asked("t", "b") == [{"role": "user", "content": "ask b"}]
+        for call in (store.read, store.asked, store.conversation, store.delete):
             with pytest.raises(UnknownResponse):
                 await call("another tenant", "c")
+        outputs = await store.outputs("t", ["c", "none", "a"])
+        assert {item["content"] for item in outputs} == {"say a", "say c"}
+        assert await store.outputs("another tenant", ["c"]) == []
         monkeypatch.setattr(responses, "LONGEST", 2)
+        with pytest.raises(ConversationTooLong):
+            await store.outputs("t", ["a", "b", "c"])
         with pytest.raises(ConversationTooLong):
             await store.conversation("t", "c")
         assert len(await store.conversation("t", "b")) == 4
@@ -66,6 +72,9 @@ def test_a_conversation_is_its_chain(database_dsn: str, monkeypatch: pytest.Monk
         monkeypatch.setattr(responses, "LARGEST", size // 2)
         with pytest.raises(ConversationTooLong, match="bytes"):
             await store.conversation("t", "b")
+        monkeypatch.setattr(responses, "LARGEST", 10)
+        with pytest.raises(ConversationTooLong, match="bytes"):
+            await store.outputs("t", ["a"])
         monkeypatch.setattr(responses, "LARGEST", 2 * size)
         await store.delete("t", "a")
         with pytest.raises(UnknownResponse, match="a"):

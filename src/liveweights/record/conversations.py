@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -48,6 +49,13 @@ select item from conversation_items where conversation = %(id)s and (
     )
 ) order by position desc limit %(limit)s
 """
+
+
+def _check_size(id: str, count: int, size: int) -> None:
+    if count > LONGEST:
+        raise ConversationTooLong(f"more than {LONGEST} items would be in {id}")
+    if size > LARGEST:
+        raise ConversationTooLong(f"more than {LARGEST} bytes would be in {id}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +120,18 @@ class ConversationStore:
             if response is not None:
                 await insert(conn, response)
 
+    async def check_room(self, tenant: str, id: str, items: Sequence[dict[str, Any]]) -> None:
+        """Raises ConversationTooLong where these and an answer cannot be added now."""
+        async with connect(self._pool) as conn:
+            await self._find(conn, tenant, id)
+            count, size = await self._size(conn, id)
+            known = "select id from conversation_items where conversation = %s and id = any(%s)"
+            cursor = await conn.execute(known, (id, [item["id"] for item in items]))
+            there = {row[0] for row in await cursor.fetchall()}
+        new = {item["id"]: item for item in items if item["id"] not in there}
+        size += sum(len(json.dumps(item, ensure_ascii=False).encode()) for item in new.values())
+        _check_size(id, count + len(new) + 1, size)
+
     async def items(self, tenant: str, id: str) -> list[dict[str, Any]]:
         """All of them, the oldest first."""
         page = await self.page(tenant, id, limit=LONGEST)
@@ -161,12 +181,13 @@ class ConversationStore:
             await cursor.executemany(
                 ADD, [(id, item["id"], user, asked, Jsonb(item), *forgotten) for item in items]
             )
+        _check_size(id, *await self._size(conn, id))
+
+    async def _size(self, conn: Connection, id: str) -> tuple[int, int]:
+        """Its items, and their bytes."""
         row = await (await conn.execute(SIZE, (id,))).fetchone()
         assert row is not None
-        if row[0] > LONGEST:
-            raise ConversationTooLong(f"more than {LONGEST} items would be in {id}")
-        if row[1] > LARGEST:
-            raise ConversationTooLong(f"more than {LARGEST} bytes would be in {id}")
+        return row[0], row[1]
 
     async def _find(self, conn: Connection, tenant: str, id: str) -> Conversation:
         cursor = await conn.execute(

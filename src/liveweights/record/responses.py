@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, LiteralString
 
@@ -41,6 +42,12 @@ with recursive turns as (
 )
 select input, body -> 'output', previous, size from turns order by depth desc
 """
+
+OUTPUTS = """
+select body -> 'output', octet_length((body -> 'output')::text) from responses
+where tenant = %s and id = any(%s)
+"""
+AT_ONCE = 20
 
 ROOT = """
 with recursive turns as (
@@ -105,6 +112,11 @@ class ResponseStore:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
+    async def reach(self) -> None:
+        """Return where something could be read or added now."""
+        async with connect(self._pool) as conn:
+            await conn.execute("select 1")
+
     async def add(self, response: StoredResponse) -> None:
         """Return once durable; what a user asked before being forgotten is not kept."""
         async with connect(self._pool) as conn:
@@ -112,10 +124,15 @@ class ResponseStore:
 
     async def read(self, tenant: str, id: str) -> dict[str, Any]:
         """The answer as it was sent. Raises UnknownResponse."""
+        return await self._read("select body from responses", tenant, id)
+
+    async def asked(self, tenant: str, id: str) -> list[dict[str, Any]]:
+        """The items that were new in its request. Raises UnknownResponse."""
+        return await self._read("select input from responses", tenant, id)
+
+    async def _read(self, what: LiteralString, tenant: str, id: str) -> Any:
         async with connect(self._pool) as conn:
-            cursor = await conn.execute(
-                "select body from responses where tenant = %s and id = %s", (tenant, id)
-            )
+            cursor = await conn.execute(f"{what} where tenant = %s and id = %s", (tenant, id))
             row = await cursor.fetchone()
         if row is None:
             raise UnknownResponse(id)
@@ -139,6 +156,23 @@ class ResponseStore:
         if not rows or rows[0][2] is not None:
             raise UnknownResponse(rows[0][2] if rows else id)
         return [item for asked, answered, *_ in rows for item in (*asked, *answered)]
+
+    async def outputs(self, tenant: str, ids: Sequence[str]) -> list[dict[str, Any]]:
+        """The items of these answers, of those that are stored. Raises ConversationTooLong."""
+        if len(ids) > LONGEST:
+            raise ConversationTooLong(f"items of more than {LONGEST} answers are named")
+        items: list[dict[str, Any]] = []
+        size = 0
+        async with connect(self._pool) as conn:
+            # A few at a time, so that no more than that is read beyond what may be.
+            for start in range(0, len(ids), AT_ONCE):
+                values = (tenant, list(ids[start : start + AT_ONCE]))
+                for output, bytes in await (await conn.execute(OUTPUTS, values)).fetchall():
+                    items += output
+                    size += bytes
+                if size > LARGEST:
+                    raise ConversationTooLong(f"the answers named have more than {LARGEST} bytes")
+        return items
 
     async def episode(self, tenant: str, id: str) -> str:
         """What its first answer's request called the conversation up to ``id`` in

@@ -34,6 +34,7 @@ from liveweights.meter.limits import Limiter
 from liveweights.record.backlog import Backlog
 from liveweights.record.errors import (
     ConflictingFeedback,
+    ConversationTooLong,
     StoreAway,
     TooMuchFeedback,
     UnknownConversation,
@@ -258,6 +259,8 @@ class MemoryResponses:
     def __init__(self) -> None:
         self.rows: dict[tuple[str, str], StoredResponse] = {}
         self.away = False
+        self.full = False
+        """Whether it can only be read."""
 
     def _get(self, tenant: str, id: str) -> StoredResponse:
         if self.away:
@@ -267,18 +270,31 @@ class MemoryResponses:
         except KeyError:
             raise UnknownResponse(id) from None
 
-    async def add(self, response: StoredResponse, /) -> None:
+    async def reach(self) -> None:
         if self.away:
             raise StoreAway("the database is away")
+
+    async def add(self, response: StoredResponse, /) -> None:
+        await self.reach()
+        if self.full:
+            raise StoreAway("its disk is full")
         self.rows[response.tenant, response.id] = response
 
     async def read(self, tenant: str, id: str, /) -> dict[str, Any]:
         return self._get(tenant, id).body
 
+    async def asked(self, tenant: str, id: str, /) -> list[dict[str, Any]]:
+        return self._get(tenant, id).input
+
     async def conversation(self, tenant: str, id: str, /) -> list[dict[str, Any]]:
         row = self._get(tenant, id)
         before = await self.conversation(tenant, row.previous) if row.previous else []
         return [*before, *row.input, *row.body["output"]]
+
+    async def outputs(self, tenant: str, ids: Sequence[str], /) -> list[dict[str, Any]]:
+        await self.reach()
+        there = (self.rows[tenant, id] for id in ids if (tenant, id) in self.rows)
+        return [item for row in there for item in row.body["output"]]
 
     async def episode(self, tenant: str, id: str, /) -> str:
         row = self._get(tenant, id)
@@ -302,6 +318,7 @@ class MemoryConversations:
 
     def __init__(self, responses: MemoryResponses | None = None) -> None:
         self.responses = responses
+        self.longest = 4000
         self.rows: dict[tuple[str, str], Conversation] = {}
         self.said: dict[str, dict[str, dict[str, Any]]] = {}
         self.asked: list[datetime | None] = []
@@ -347,11 +364,18 @@ class MemoryConversations:
     ) -> None:
         self._get(tenant, id)
         self.asked.append(asked)
+        new = {item["id"]: item for item in items if item["id"] not in self.said[id]}
+        if len(self.said[id]) + len(new) > self.longest:
+            raise ConversationTooLong("too long")
         if response is not None:
             assert self.responses is not None
             await self.responses.add(response)
-        for item in items:
-            self.said[id].setdefault(item["id"], item)
+        self.said[id] |= new
+
+    async def check_room(self, tenant: str, id: str, items: Sequence[dict[str, Any]], /) -> None:
+        self._get(tenant, id)
+        if len(self.said[id].keys() | {item["id"] for item in items}) >= self.longest:
+            raise ConversationTooLong("too long")
 
     async def items(self, tenant: str, id: str, /) -> list[dict[str, Any]]:
         self._get(tenant, id)

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from liveweights.agent.settings import AgentSettings
+from liveweights.agent.tool import Agent
 from liveweights.engines.protocol import EngineError, InvalidConstraint
 from liveweights.meter.charges import assess
 from liveweights.meter.keys import ANYBODY, NOBODY
@@ -28,12 +30,16 @@ from liveweights.weights.selection import Selection
 
 from .doubles import (
     BASE,
+    Answer,
     Api,
+    MemoryConversations,
     MemoryRecorder,
+    MemoryResponses,
     ScriptedEngine,
     TemplateHere,
     make_tokenizer,
 )
+from .tools_here import Functions, ToolsHere, call
 
 PRICE = PriceRow(
     id=1, since=EPOCH, model="tiny", input=500_000, output=2_000_000, request=7, currency="EUR"
@@ -51,14 +57,26 @@ class Priced(Api):
     limiter: Limiter
 
 
-def make_priced(text: str | Sequence[str] = "hello", **engine: Any) -> Priced:
+def make_priced(
+    text: str | Sequence[str] = "hello", agent: Agent | None = None, **engine: Any
+) -> Priced:
     tokenizer, router, recorder = make_tokenizer(), Router(), MemoryRecorder()
     scripted = ScriptedEngine(tokenizer, text, **engine)
     router.set("tiny", BASE)
     model = make_model(scripted, router, tokenizer, template=TemplateHere(tokenizer))
     limiter = make_limiter(ApiSettings(), find_price=BOOK.find, find_tenant={NOBODY: RICH}.get)
-    app = create_app(Models(model), recorder, ApiSettings(), limiter=limiter)
-    return Priced(scripted, recorder, router, app, limiter=limiter)
+    responses = MemoryResponses()
+    conversations = MemoryConversations(responses)
+    app = create_app(
+        Models(model),
+        recorder,
+        ApiSettings(),
+        responses=responses,
+        limiter=limiter,
+        agent=agent,
+        conversations=conversations,
+    )
+    return Priced(scripted, recorder, router, app, responses, conversations, limiter=limiter)
 
 
 def charged(g: Generation) -> int:
@@ -193,3 +211,82 @@ def test_who_leaves_pays_for_what_was_sampled() -> None:
     assert "sent_tokens" not in g.usage
     assert 0 < len(g.output_ids) < 50
     assert all_charged(api) == (3 * 500_000 + len(g.output_ids) * 2_000_000) // 10**6 + 7
+
+
+def ask(api: Api, **parameters: Any) -> Answer:
+    return api.call("POST", "/v1/responses", {"model": "tiny", "input": "hi"} | parameters)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_response_that_cannot_be_stored_is_broken_off(stream: bool) -> None:
+    api = make_priced()
+    api.responses.full = True
+    answer = ask(api, stream=stream)
+    assert stream or answer.status == 503
+    g = api.recorder.only()
+    sent = answer.body.count(b"event: response.output_text.delta")
+    assert (g.finish_reason, g.usage["sent_tokens"]) == ("cancelled", sent)
+    assert (all_charged(api) == 0) is not stream
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_last_step_is_broken_off_where_the_response_cannot_be_stored(stream: bool) -> None:
+    agent = Agent(ToolsHere({"documents": Functions(lambda given: "Rome")}), AgentSettings())
+    api = make_priced([call(), "It is Rome."], agent, context_length=16_384)
+    api.responses.full = True
+    tools = [{"type": "mcp", "server_label": "documents", "require_approval": "never"}]
+    answer = ask(api, stream=stream, tools=tools)
+    assert stream or answer.status == 503
+    first, last = api.recorder.generations.values()
+    assert (first.finish_reason, last.finish_reason) == ("stop", "cancelled")
+    assert last.usage["sent_tokens"] == (len(last.output_ids) - 1) * stream
+    assert all_charged(api) == charged(first) + charged(last)
+    assert (charged(last) > 0) is stream
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_step_of_an_answer_that_is_not_streamed_costs_nothing_where_it_fails(
+    stream: bool,
+) -> None:
+    agent = Agent(ToolsHere({}), AgentSettings())
+    api = make_priced("It is Rome.", agent, context_length=16_384, fail_at=4)
+    tools = [{"type": "mcp", "server_label": "documents", "require_approval": "never"}]
+    ask(api, stream=stream, tools=tools)
+    assert (all_charged(api) > 0) is stream
+
+
+@pytest.mark.parametrize("store", [None, True])
+def test_nothing_is_computed_while_the_store_is_away(store: bool | None) -> None:
+    api = make_priced()
+    api.responses.away = True
+    assert ask(api, store=store).error()["code"] == "database_unavailable"
+    assert not api.engine.calls
+    assert all_charged(api) == 0
+    assert ask(api, store=False).status == 200
+
+
+def test_nothing_is_computed_for_a_conversation_that_is_full() -> None:
+    api = make_priced()
+    id = api.call("POST", "/v1/conversations", {}).json()["id"]
+    api.conversations.longest = 3
+    assert ask(api, conversation=id).status == 200
+    assert ask(api, conversation=id).error()["param"] == "conversation"
+    assert len(api.engine.calls) == 1
+
+
+def test_a_conversation_that_is_deleted_meanwhile_costs_nothing() -> None:
+    async def scenario() -> None:
+        api = make_priced()
+        made = await api.acall("POST", "/v1/conversations", {})
+        id = made.json()["id"]
+
+        async def pause() -> None:
+            api.conversations.rows.clear()
+
+        api.engine.pause = pause
+        body = {"model": "tiny", "input": "hi", "conversation": id}
+        answer = await api.acall("POST", "/v1/responses", body)
+        assert answer.error()["code"] == "conversation_not_found"
+        assert charged(api.recorder.only()) == 0
+
+    asyncio.run(scenario())

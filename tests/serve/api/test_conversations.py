@@ -317,6 +317,12 @@ def test_old_ones_expire_and_long_ones_are_refused(
         monkeypatch.setattr(conversations, "LONGEST", 2)
         with pytest.raises(ConversationTooLong):
             await store.add("t", "used", [item("2"), item("3")])
+        with pytest.raises(ConversationTooLong):
+            await store.check_room("t", "used", [item("2")])  # and an answer
+        await store.check_room("t", "used", [item("1")])
+        monkeypatch.setattr(conversations, "LARGEST", 200)
+        with pytest.raises(ConversationTooLong):
+            await store.check_room("t", "used", [item("1"), item("2" * 200)])
         assert len(await store.items("t", "used")) == 1
 
     use_store(database_dsn, work)

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from liveweights.record.clean import InvalidRow
+from liveweights.record.feedback import Feedback
 from liveweights.serve.api.settings import ApiSettings
 
 from .doubles import Answer, Api, make_api
@@ -305,3 +307,30 @@ def test_an_episode_stays_together_without_a_session() -> None:
         ("default/e", "e"),
         ("default/ada", None),
     ]
+
+
+@pytest.mark.parametrize("kind", ["episode", "session"])
+def test_outcomes_of_a_batch_are_spread_one_after_the_other(kind: str) -> None:
+    """A hundred of them over a thousand steps would be in memory, and at the database, at once."""
+    api = make_api()
+    steps = episode(api, "e", 3)
+    under_way: list[str] = []
+    most = 0
+    add = api.recorder.add_feedback
+
+    async def slowly(feedback: Feedback, /) -> bool:
+        nonlocal most
+        under_way.append(feedback.id)
+        most = max(most, len(under_way))
+        await asyncio.sleep(0)
+        under_way.remove(feedback.id)
+        return await add(feedback)
+
+    api.recorder.add_feedback = slowly  # type: ignore[method-assign]
+    name = {"episode": "e", "session": "s e"}[kind]
+    items = [{kind: name, "signal": "reward", "value": 1, "id": str(n)} for n in range(5)]
+    items.insert(2, {kind: "unknown", "signal": "reward", "value": 1, "id": "u"})
+    answer = api.call("POST", "/v1/feedback", {"feedback": items})
+    assert [one["status"] for one in answer.json()["data"]] == [201, 201, 404, 201, 201, 201]
+    assert len(api.recorder.feedback) == 5 * len(steps)
+    assert most == len(steps)

@@ -223,3 +223,32 @@ def test_many_async_clients_at_once(api: Api) -> None:
 
     with serving(api.app) as url:
         asyncio.run(scenario(url))
+
+
+def test_a_stored_response_tells_what_it_was_asked_with(client: OpenAI) -> None:
+    asked: Any = [{"role": "user", "content": str(n)} for n in range(3)]
+    asked[1]["id"] = "msg_mine"
+    answer = client.responses.create(model="tiny", input=asked)
+    pages = client.responses.input_items.list(answer.id, order="asc", limit=2)
+    assert [item.content[0].text for item in pages] == ["0", "1", "2"]  # type: ignore[union-attr]
+    newest = client.responses.input_items.list(answer.id, limit=2)
+    assert newest.has_more is True
+    assert [item.id for item in newest.data][1] == "msg_mine"
+    assert len({item.id for item in client.responses.input_items.list(answer.id)}) == 3
+    with pytest.raises(openai.NotFoundError) as caught:
+        client.responses.input_items.list(answer.id, after="msg_none")
+    assert caught.value.code == "item_not_found"
+    with pytest.raises(openai.NotFoundError) as caught:
+        client.responses.input_items.list("resp_none")
+    assert caught.value.code == "response_not_found"
+    client.responses.delete(answer.id)
+
+
+def test_what_cannot_be_done_with_a_stored_response_is_refused(client: OpenAI) -> None:
+    answer = client.responses.create(model="tiny", input="hi")
+    with pytest.raises(openai.BadRequestError, match="in the background"):
+        client.responses.cancel(answer.id)
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.responses.retrieve(answer.id, stream=True)
+    assert caught.value.param == "stream"
+    assert client.responses.retrieve(answer.id, stream=False).id == answer.id

@@ -177,6 +177,8 @@ def test_a_database_that_is_away_is_503_and_without_store_nobody_notices() -> No
     api.responses.away = True
     assert respond(api, store=False).status == 200
     assert respond(api).status == 503
+    assert respond(api, stream=True).status == 503
+    api.responses.away, api.responses.full = False, True
     failed = events_of(respond(api, stream=True))[-1]
     assert failed["type"] == "response.failed"
     assert failed["response"]["error"]["code"] == "database_unavailable"

@@ -208,7 +208,12 @@ async def turn(
         async with _slots(service, len(drafts), caller, exchange, patient=patient):
             yield
     finally:
-        permit.used, permit.cost = _used([*before, *drafts])
+        charge(exchange, [*before, *drafts])
+
+
+def charge(exchange: Exchange, drafts: Sequence[Draft]) -> None:
+    """The key is charged with what the request's ``drafts`` used, and nothing else."""
+    exchange.permit.used, exchange.permit.cost = _used(drafts)
 
 
 def _used(drafts: Sequence[Draft]) -> tuple[int, int]:

@@ -97,8 +97,8 @@ async def answer(
 ) -> None:
     """Generate all drafts and send them. Raises ApiError while nothing has been sent.
 
-    ``settle`` is awaited when everything was generated and the end was not sent yet; it may
-    raise ApiError.
+    ``settle``, which only a single draft has, is awaited when it was generated and the end was not
+    sent yet, and before it is recorded; it may raise ApiError.
     """
     await (_send_stream if stream else _send_whole)(service, drafts, shape, exchange, settle)
 
@@ -111,12 +111,10 @@ async def _send_whole(
     settle: Settle,
 ) -> None:
     try:
-        there = await _generate_all(service, drafts, exchange, None)
+        there = await _generate_all(service, drafts, exchange, None, settle)
     except EngineError as error:
         raise from_engine(error) from error
     if there:
-        if settle is not None:
-            await settle()
         await reply(exchange.send, 200, shape.whole(drafts), head_of(service, drafts, exchange))
 
 
@@ -139,9 +137,7 @@ async def _send_stream(
             await stream.write(events)
 
     try:
-        there = await _generate_all(service, drafts, exchange, emit)
-        if there and settle is not None:
-            await settle()
+        there = await _generate_all(service, drafts, exchange, emit, settle)
     except EngineError as error:
         if not stream.started:
             raise from_engine(error) from error
@@ -166,15 +162,36 @@ Emit = Callable[[Draft, Token], Awaitable[None]]
 
 
 async def _generate_all(
-    service: Service, drafts: Sequence[Draft], exchange: Exchange, emit: Emit | None
+    service: Service,
+    drafts: Sequence[Draft],
+    exchange: Exchange,
+    emit: Emit | None,
+    settle: Settle,
 ) -> bool:
-    """Whether the client is still there. Raises EngineError, ApiError 408."""
+    """Whether the client is still there; then it is settled. Raises EngineError, ApiError 408 and
+    what ``settle`` raises."""
+    first = drafts[0]
     async with exchange.waited_for() as watch:
         if len(drafts) == 1:
-            await generate(service, drafts[0], emit, watch)
+            await generate(service, first, emit, watch, hold=settle is not None)
         else:
             await _generate_together(service, drafts, emit, watch)
+    if first.pending:
+        await settled(service, first, None if watch.gone else settle)
     return not watch.gone
+
+
+async def settled(service: Service, draft: Draft, settle: Settle) -> None:
+    """Record a draft that was sampled, once ``settle`` has passed. Where it raises, the client gets
+    no more of the draft than what was sent, and it is recorded as broken off by us: the weights
+    have not failed."""
+    try:
+        if settle is not None:
+            await settle()
+    except BaseException:
+        await _record(service, draft, "cancelled", broken_off=True)
+        raise
+    await _record(service, draft, draft.reason or "stop")
 
 
 async def _generate_together(
@@ -210,17 +227,29 @@ async def _generate_together(
             await asyncio.shield(asyncio.gather(*records))
 
 
-async def generate(service: Service, draft: Draft, emit: Emit | None, client: Client) -> None:
+async def generate(
+    service: Service, draft: Draft, emit: Emit | None, client: Client, *, hold: bool = False
+) -> None:
     """Fills the draft, gives every token to ``emit``, and records the result: before the last token
-    is given, so that feedback can follow the answer at once. Raises EngineError."""
+    is given, so that feedback can follow the answer at once. To ``hold`` it is to leave it pending,
+    for ``settled``. Raises EngineError."""
     last, held = await _sample(service, draft, emit, client)
-    await _record(service, draft, last.stop or "stop")
-    if emit is not None and not draft.withheld:
-        for earlier in held:
-            await emit(draft, earlier)
-    draft.reason = last.stop
-    if emit is not None:
-        await emit(draft, last)
+    reason = last.stop or "stop"
+    if hold:
+        draft.pending, draft.charged = True, draft.cost()
+    else:
+        await _record(service, draft, reason)
+    try:
+        if emit is not None and not draft.withheld:
+            for earlier in held:
+                await emit(draft, earlier)
+        draft.reason = last.stop
+        if emit is not None:
+            await emit(draft, last)
+    except BaseException:
+        if draft.pending:
+            await _record(service, draft, reason)
+        raise
 
 
 async def _sample(

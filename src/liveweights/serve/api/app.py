@@ -32,7 +32,8 @@ from liveweights.serve.api.openapi import describe_api
 from liveweights.serve.api.recorder import Conversations, Recorder, Responses
 from liveweights.serve.api.refusals import REFUSALS
 from liveweights.serve.api.responses.conversations import ConversationsEndpoint
-from liveweights.serve.api.responses.endpoint import ResponseEndpoint, ResponsesEndpoint
+from liveweights.serve.api.responses.endpoint import ResponsesEndpoint
+from liveweights.serve.api.responses.stored import ResponseEndpoint
 from liveweights.serve.api.settings import ApiSettings
 from liveweights.serve.api.shadow import Shadow
 from liveweights.serve.gateway.metrics import GatewayMetrics
@@ -159,8 +160,10 @@ def create_app(
                 Route("POST", "/chat/completions", answering(ChatEndpoint(service))),
                 Route("POST", "/embeddings", answering(refuse_embeddings)),
                 Route("POST", "/responses", answering(ResponsesEndpoint(service))),
-                Route("GET", "/responses/{id}", response),
-                Route("DELETE", "/responses/{id}", response),
+                *(
+                    Route(method, "/responses/{id}", response)
+                    for method in ("GET", "POST", "DELETE")
+                ),
                 Route("POST", "/conversations", ConversationsEndpoint(service)),
                 *(
                     Route(method, "/conversations/{id}", ConversationsEndpoint(service))

@@ -56,6 +56,8 @@ class Draft:
     """By what it is charged."""
     charged: int = 0
     """Nanos, once it has ended."""
+    pending: bool = False
+    """Whether it was sampled to its end, and is not recorded yet."""
     ended: bool = False
     splits: Callable[[], Splitter] | None = None
     """Makes what parts it from what is thought before it; None where nothing is."""
@@ -182,7 +184,7 @@ class Draft:
         """The record. ``reason`` is ``stop``, ``length``, ``cancelled`` or ``error``;
         ``broken_off``: by us, so that the client has no more than what was sent."""
         sampling, caller = self.sampling, self.caller
-        self.ended = True
+        self.ended, self.pending = True, False
         if self._splitter is not None:
             self._keep(self._splitter.finish())  # nothing more, where it ended by itself
         self.charged = self.cost(broken_off=broken_off)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated, Literal, Protocol
@@ -215,7 +216,7 @@ class FeedbackEndpoint:
         body = await read_json(scope, receive, settings.max_body_bytes)
         if decode(body, _Probe).feedback is msgspec.UNSET:
             await self._service.limiter.charge(client, "feedback")
-            status, result = await self._record(body, tenant, key)
+            status, result = await self._record(body, tenant, key, asyncio.Lock())
         else:
             items = decode(body, FeedbackBatch).feedback
             await self._service.limiter.charge(client, "feedback", len(items))
@@ -223,9 +224,11 @@ class FeedbackEndpoint:
         await reply(send, status, msgspec.json.encode(result))
 
     async def _record(
-        self, body: bytes, tenant: str, key: str | None
+        self, body: bytes, tenant: str, key: str | None, spreading: asyncio.Lock
     ) -> tuple[int, FeedbackResult]:
-        """Raises ApiError. Status 201 for new feedback, 200 for an identical repeat."""
+        """What is about an episode or session waits for ``spreading``: it may be a thousand rows.
+
+        Raises ApiError. Status 201 for new feedback, 200 for an identical repeat."""
         count = self._service.metrics.feedback.labels
         try:
             request = decode(body, FeedbackRequest)
@@ -235,12 +238,14 @@ class FeedbackEndpoint:
             count("unknown", "invalid").inc()
             raise
         try:
-            steps = await self._find_steps(subject, tenant)
-            rows = spread(feedback, subject, steps)
-            # All end, whatever became of one: what is durable is told as such by a repeat.
-            fates = await asyncio.gather(
-                *(self._service.recorder.add_feedback(row) for row in rows), return_exceptions=True
-            )
+            async with nullcontext() if subject.generation is not None else spreading:
+                steps = await self._find_steps(subject, tenant)
+                rows = spread(feedback, subject, steps)
+                # All end, whatever became of one: what is durable is told as such by a repeat.
+                fates = await asyncio.gather(
+                    *(self._service.recorder.add_feedback(row) for row in rows),
+                    return_exceptions=True,
+                )
             for fate in fates:
                 if isinstance(fate, BaseException):
                     raise fate
@@ -274,12 +279,14 @@ class FeedbackEndpoint:
     async def _record_all(
         self, items: list[msgspec.Raw], tenant: str, key: str | None
     ) -> tuple[int, FeedbackList]:
-        """Every item on its own. Not 2xx unless all of them are durable."""
+        """Every item on its own; those about an episode or session one after the other. Not 2xx
+        unless all of them are durable."""
+        spreading = asyncio.Lock()
 
         async def one(place: int, item: msgspec.Raw) -> FeedbackItem:
             try:
                 own_key = f"{key}/{place}" if key else None
-                status, result = await self._record(bytes(item), tenant, own_key)
+                status, result = await self._record(bytes(item), tenant, own_key, spreading)
             except ApiError as error:
                 return FeedbackItem(error.status, error=error.fields())
             return FeedbackItem(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
+
+_ITEM = re.compile(r"[a-z]+_([0-9a-f]{32})[0-9a-f]{4,}")
 
 
 def make_id(prefix: str) -> str:
@@ -21,3 +24,14 @@ def identifier(prefix: str, milliseconds: int, random: int) -> str:
         | random & (1 << 62) - 1
     )
     return f"{prefix}_{value:032x}"
+
+
+def item_of(response: str, prefix: str, place: int) -> str:
+    """The id of a response's item, in which the response is found again."""
+    return f"{prefix}_{response.removeprefix('resp_')}{place:04x}"
+
+
+def response_of_item(item: str) -> str | None:
+    """The id of the response that an item with such an id is of; None for any other id."""
+    found = _ITEM.fullmatch(item)
+    return f"resp_{found[1]}" if found else None

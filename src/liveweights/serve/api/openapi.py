@@ -95,8 +95,8 @@ OPERATIONS = (
     Operation(
         "get",
         "/v1/responses/{id}",
-        "A stored response.",
-        (Response,),
+        "A stored response; below it, at `/input_items`, what was new in its input.",
+        (Response, ItemList),
         errors=(400, 401, 403, 404, 503),
     ),
     Operation(

@@ -42,6 +42,10 @@ class Recorder(Protocol):
 class Responses(Protocol):
     """``record.responses.ResponseStore`` is the real one. Every method raises StoreAway."""
 
+    async def reach(self) -> None:
+        """Returns where something could be read or added now."""
+        ...
+
     async def add(self, response: StoredResponse, /) -> None:
         """Returns once durable. Raises Unstorable."""
         ...
@@ -50,11 +54,19 @@ class Responses(Protocol):
         """The answer as it was sent. Raises UnknownResponse."""
         ...
 
+    async def asked(self, tenant: str, id: str, /) -> list[dict[str, Any]]:
+        """The items that were new in its request. Raises UnknownResponse."""
+        ...
+
     async def conversation(self, tenant: str, id: str, /) -> list[dict[str, Any]]:
         """All items up to and with the answer, the oldest first.
 
         Raises UnknownResponse, ConversationTooLong.
         """
+        ...
+
+    async def outputs(self, tenant: str, ids: Sequence[str], /) -> list[dict[str, Any]]:
+        """The items of these answers, of those that are stored. Raises ConversationTooLong."""
         ...
 
     async def episode(self, tenant: str, id: str, /) -> str:
@@ -105,6 +117,10 @@ class Conversations(Protocol):
         """What was ``asked`` then (None: now), and its answer. Returns once durable, with the
         ``response`` that they are of. One that is there already
         stays as it is."""
+        ...
+
+    async def check_room(self, tenant: str, id: str, items: Sequence[dict[str, Any]], /) -> None:
+        """Raises ConversationTooLong where these and an answer cannot be added now."""
         ...
 
     async def items(self, tenant: str, id: str, /) -> list[dict[str, Any]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -73,19 +74,23 @@ class ItemList(msgspec.Struct):
     object: Literal["list"] = "list"
 
 
-def make_items(given: Sequence[Item], where: str = "items") -> list[dict[str, Any]]:
-    """Items as they are kept: each with an id and a status, a message's text as a part.
+def make_items(
+    given: Sequence[Item], where: str = "items", *, number: Callable[[int], str] | None = None
+) -> list[dict[str, Any]]:
+    """Items as they are kept: each with an id and a status, a message's text as a part. What has no
+    id gets one, with the ``number`` of its place where that is told.
 
     Raises ApiError 400 for one that no model here can read.
     """
     for at, type in unknown_items(given, where):
         raise unsupported(at, f"Items of type {type[:50]!r} are not supported ({at}).")
     made: list[dict[str, Any]] = []
-    for item in given:
+    for place, item in enumerate(given):
         kept: dict[str, Any] = msgspec.to_builtins(item)
         kept = {name: value for name, value in kept.items() if value is not None}
         kept["type"] = item.type
-        kept["id"] = item.id or make_id(PREFIXES.get(item.type, item.type.partition("_")[0]))
+        prefix = PREFIXES.get(item.type, item.type.partition("_")[0])
+        kept["id"] = item.id or (make_id(prefix) if number is None else f"{prefix}_{number(place)}")
         kept.setdefault("status", "completed")
         if item.type == "message" and isinstance(item.content, str):
             part: dict[str, Any] = {"type": "input_text", "text": item.content}
@@ -95,6 +100,29 @@ def make_items(given: Sequence[Item], where: str = "items") -> list[dict[str, An
         made.append(storable(kept))
     to_messages(msgspec.convert(made, list[Item]), where)
     return made
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Which items a query asks for."""
+
+    limit: int
+    after: str | None
+    newest: bool
+    """Whether the newest come first."""
+
+
+def read_page(scope: Scope) -> Listing:
+    """Raises ApiError 400."""
+    query = read_query(scope, ("limit", "order", "after"), lists=("include",))
+    limit = query.get("limit", "20")
+    if not (limit.isascii() and limit.isdecimal() and 1 <= int(limit) <= MOST_SHOWN):
+        message = f"'limit' is a number from 1 to {MOST_SHOWN}."
+        raise bad_request(message, "limit", "invalid_value")
+    order = query.get("order", "desc")
+    if order not in ("asc", "desc"):
+        raise bad_request("'order' is 'asc' or 'desc'.", "order", "invalid_value")
+    return Listing(int(limit), query.get("after"), newest=order == "desc")
 
 
 def show(conversation: Conversation) -> ConversationObject:
@@ -179,16 +207,9 @@ class ConversationsEndpoint:
         return show(made)
 
     async def _list(self, store: Conversations, tenant: str, id: str, scope: Scope) -> ItemList:
-        query = read_query(scope, ("limit", "order", "after"), lists=("include",))
-        limit = query.get("limit", "20")
-        if not (limit.isascii() and limit.isdecimal() and 1 <= int(limit) <= MOST_SHOWN):
-            message = f"'limit' is a number from 1 to {MOST_SHOWN}."
-            raise bad_request(message, "limit", "invalid_value")
-        order = query.get("order", "desc")
-        if order not in ("asc", "desc"):
-            raise bad_request("'order' is 'asc' or 'desc'.", "order", "invalid_value")
+        asked = read_page(scope)
         page = await store.page(
-            tenant, id, limit=int(limit), after=query.get("after"), newest=order == "desc"
+            tenant, id, limit=asked.limit, after=asked.after, newest=asked.newest
         )
         return show_items(page.items, page.more)
 

@@ -1,30 +1,28 @@
-"""POST /v1/responses; GET and DELETE /v1/responses/{id}"""
+"""POST /v1/responses"""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from liveweights.http.errors import ApiError, bad_request, unsupported
+from liveweights.http.errors import bad_request, unsupported
 from liveweights.http.exchange import Exchange
-from liveweights.http.wire import reply
 from liveweights.record.errors import ConversationTooLong, UnknownResponse
 from liveweights.record.generation import EPISODE
-from liveweights.record.response import StoredResponse, generation_of, response_of
+from liveweights.record.response import generation_of, response_of
 from liveweights.serve.api.admission import admitted, pinned, turn
 from liveweights.serve.api.answer import Service, answer
 from liveweights.serve.api.caller import Caller
 from liveweights.serve.api.chat import prepare
-from liveweights.serve.api.draft import Draft
 from liveweights.serve.api.messages import Message
-from liveweights.serve.api.recorder import Conversations
-from liveweights.serve.api.responses.conversations import known, make_items
-from liveweights.serve.api.responses.items import KINDS, Item, to_messages
-from liveweights.serve.api.responses.kept import reachable, storable
-from liveweights.serve.api.responses.objects import DeletedResponse, make_response
+from liveweights.serve.api.responses.conversations import known
+from liveweights.serve.api.responses.items import Item, to_messages
+from liveweights.serve.api.responses.keeping import Keeper, conversations_of
+from liveweights.serve.api.responses.kept import reachable
+from liveweights.serve.api.responses.objects import make_response
+from liveweights.serve.api.responses.references import resolve
 from liveweights.serve.api.responses.request import ResponsesRequest
 from liveweights.serve.api.responses.shape import ResponseShape
 from liveweights.serve.api.responses.steps import answer_with_tools, find_served
@@ -42,7 +40,7 @@ class ResponsesEndpoint:
         service = self._service
         if service.responses is None:
             request.store = self._without_store(request)
-        new = request.items()
+        new = await resolve(request.items(), service.responses, caller.tenant)
         caller = await self._in_episode(request, caller)
         messages = to_messages(await self._earlier(request, caller), "earlier")
         messages += to_messages(new, "input")
@@ -51,12 +49,10 @@ class ResponsesEndpoint:
         if not messages:
             raise bad_request("'input' is empty: there is nothing to answer.", "input", "empty")
         served = find_served(request, service.agent, exchange)
+        keeper = Keeper(service, request, caller, new)
+        await keeper.check()
         async with pinned(service, request, caller, exchange) as (model, pin):
             if served and service.agent is not None:
-
-                async def keep(shape: ResponseShape, draft: Draft, caller: Caller) -> None:
-                    await self._keep(request, shape, draft, caller, new)
-
                 await answer_with_tools(
                     service,
                     service.agent,
@@ -67,7 +63,7 @@ class ResponsesEndpoint:
                     pin=pin,
                     messages=messages,
                     served=served,
-                    keep=keep,
+                    keep=keeper.keep,
                 )
                 return
             chat = request.as_chat(messages)
@@ -96,52 +92,19 @@ class ResponsesEndpoint:
 
             async def settle() -> None:
                 shape.complete(draft)
-                await self._keep(request, shape, draft, caller, new)
+                await keeper.keep(shape, draft)
 
             stream = bool(request.stream)
             async with turn(service, caller, drafts, exchange):
                 await answer(service, drafts, shape, exchange, stream=stream, settle=settle)
-
-    async def _keep(
-        self,
-        request: ResponsesRequest,
-        shape: ResponseShape,
-        draft: Draft,
-        caller: Caller,
-        new: list[Item],
-    ) -> None:
-        """Store the answer, of which ``draft`` is the first step, where it is to be: in the
-        conversation and by itself at once, so that who tries again has added nothing yet. Raises
-        ApiError."""
-        store, conversation = self._service.responses, request.conversation_id()
-        if caller.own:
-            return
-        response = None
-        if store is not None and request.store is not False:
-            response = _stored(shape, draft, caller, new)
-        if conversation is not None:
-            output: list[dict[str, Any]] = msgspec.to_builtins(shape.response.output)
-            asked = [item for item in new if item.type in KINDS]  # others are left out, and named
-            said = [*make_items(asked, "input"), *storable(output)]
-            with known():
-                await self._conversations().add(
-                    caller.tenant,
-                    conversation,
-                    said,
-                    user=caller.user,
-                    asked=draft.created_at,
-                    response=response,
-                )
-        elif store is not None and response is not None:
-            with reachable():
-                await store.add(response)
 
     async def _earlier(self, request: ResponsesRequest, caller: Caller) -> list[Item]:
         """What was said before this turn. Raises ApiError 400, 503."""
         conversation = request.conversation_id()
         if conversation is not None:
             with known():
-                said = await self._conversations().items(caller.tenant, conversation)
+                store = conversations_of(self._service)
+                said = await store.items(caller.tenant, conversation)
             return msgspec.convert(said, list[Item])
         previous, store = request.previous_response_id, self._service.responses
         if previous is None or store is None:
@@ -157,13 +120,6 @@ class ResponsesEndpoint:
             code = "invalid_value"
             raise bad_request(f"{error}.", "previous_response_id", code) from None
         return msgspec.convert(items, list[Item])
-
-    def _conversations(self) -> Conversations:
-        """Raises ApiError 400."""
-        store = self._service.conversations
-        if store is None:
-            raise unsupported("conversation", "This server keeps no conversations.")
-        return store
 
     async def _in_episode(self, request: ResponsesRequest, caller: Caller) -> Caller:
         """Turns of one conversation are steps of one episode, unless the caller names another."""
@@ -189,43 +145,3 @@ class ResponsesEndpoint:
             name = "store" if request.store else "previous_response_id"
             raise unsupported(name, f"This server keeps no responses; leave {name!r} out.")
         return False
-
-
-def _stored(shape: ResponseShape, draft: Draft, caller: Caller, new: list[Item]) -> StoredResponse:
-    response = shape.response
-    return StoredResponse(
-        id=response.id,
-        tenant=caller.tenant,
-        user=caller.user,
-        previous=response.previous_response_id,
-        created_at=draft.created_at,
-        input=msgspec.to_builtins(new),
-        body=storable(msgspec.to_builtins(response)),
-    )
-
-
-class ResponseEndpoint:
-    """One stored response: GET shows it, DELETE forgets it."""
-
-    def __init__(self, service: Service) -> None:
-        self._service = service
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        client = await self._service.authenticator.authenticate(scope, use="answers")
-        await self._service.limiter.charge(client, "reads")
-        tenant = client.tenant
-        id: str = scope["path_params"]["id"]
-        store = self._service.responses
-        try:
-            if store is None or "\0" in id:
-                raise UnknownResponse(id)
-            with reachable():
-                if scope["method"] == "DELETE":
-                    await store.delete(tenant, id)
-                    body: Any = DeletedResponse(id)
-                else:
-                    body = await store.read(tenant, id)
-        except UnknownResponse:
-            message = f"No response {id[:100]!r} is stored here."
-            raise ApiError(404, message, param="id", code="response_not_found") from None
-        await reply(send, 200, msgspec.json.encode(body))

@@ -90,6 +90,7 @@ CALLS = ("function_call", "custom_tool_call")
 OUTPUTS = ("function_call_output", "custom_tool_call_output")
 SERVED = ("mcp_call", "code_interpreter_call")
 LISTS = "mcp_list_tools"
+REFERENCE = "item_reference"
 REASONING = "reasoning"
 KINDS = ("message", REASONING, *CALLS, *OUTPUTS, *SERVED, LISTS)
 

@@ -14,7 +14,7 @@ from liveweights.serve.api.formats import JsonSchema, ResponseFormat
 from liveweights.serve.api.messages import Budget, Effort, Message, VariableName, Wish
 from liveweights.serve.api.offers import Schema, ToolName, ToolUse
 from liveweights.serve.api.request import MAX_LOGPROBS, BaseRequest
-from liveweights.serve.api.responses.items import Item, unknown_items
+from liveweights.serve.api.responses.items import REFERENCE, Item, unknown_items
 from liveweights.serve.api.responses.tools import (
     FlatChoice,
     FlatTool,
@@ -134,6 +134,8 @@ class ResponsesRequest(BaseRequest, kw_only=True, forbid_unknown_fields=True):
         for at, type in (*unknown_tools(self.tools or ()), *unknown_choices(self.tool_choice)):
             unmet[at] = f"Tools of type {type[:50]!r} cannot be run here ({at})."
         for at, type in unknown_items(self.items(), "input"):
+            if type == REFERENCE:
+                continue
             unmet[at] = f"Items of type {type[:50]!r} are not supported ({at})."
         return unmet
 

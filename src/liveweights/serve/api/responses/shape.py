@@ -14,7 +14,7 @@ from liveweights.engines.protocol import Token
 from liveweights.http.errors import ApiError
 from liveweights.serve.api.answer import cost_of
 from liveweights.serve.api.draft import Draft
-from liveweights.serve.api.identifiers import make_id
+from liveweights.serve.api.identifiers import item_of, make_id
 from liveweights.serve.api.logprobs import told
 from liveweights.serve.api.offers import Offer, read_argument
 from liveweights.serve.api.parts import Part
@@ -104,10 +104,14 @@ class ResponseShape:
         """Everything was sampled: bring the response to its final state."""
         if not self._sequence:  # not streamed
             self._sequence = 1
-            for token in draft.tokens:
-                for piece in self._read(token, last=token.stop is not None):
-                    self._tell(piece)
+            self.read(draft)
         self.finish([draft], None if draft.reason != "length" else "max_output_tokens")
+
+    def read(self, draft: Draft) -> None:
+        """A draft that was sampled, and not streamed."""
+        for token in draft.tokens:
+            for piece in self._read(token, last=token.stop is not None):
+                self._tell(piece)
 
     def finish(self, drafts: Sequence[Draft], end: End | None) -> None:
         """The same after several steps; ``end`` is the bound that ended them, if one did."""
@@ -147,7 +151,7 @@ class ResponseShape:
 
     def list_tools(self, kit: Kit) -> list[bytes]:
         """The events that tell which tools of a set the model has."""
-        item = OutputToolList(make_id("mcpl"), kit.served.label, [])
+        item = OutputToolList(self._make_id("mcpl"), kit.served.label, [])
         place = len(self.response.output)
         self.response.output.append(item)
         kind = "response.mcp_list_tools"
@@ -208,6 +212,10 @@ class ResponseShape:
         self.response = failed(self.response, error)
         return b"".join(self._tail) + self._event("response.failed", response=self.response)
 
+    def _make_id(self, prefix: str) -> str:
+        """Of the item that comes next."""
+        return item_of(self.response.id, prefix, len(self.response.output))
+
     def _tell(self, piece: Part) -> list[bytes]:
         match piece:
             case Thought():
@@ -221,7 +229,7 @@ class ResponseShape:
         events: list[bytes] = []
         if self._reasoning is None:
             events += self._end_message("completed")
-            item = self._reasoning = OutputReasoning(make_id("rs"), "in_progress", [])
+            item = self._reasoning = OutputReasoning(self._make_id("rs"), "in_progress", [])
             self.response.output.append(item)
             place = len(self.response.output) - 1
             events.append(self._event("response.output_item.added", place, item=item))
@@ -282,7 +290,7 @@ class ResponseShape:
         events: list[bytes] = []
         if self._message is None:
             part = OutputText("", [], [])
-            self._message = OutputMessage(make_id("msg"), "in_progress", [])
+            self._message = OutputMessage(self._make_id("msg"), "in_progress", [])
             place = len(self.response.output)
             self.response.output.append(self._message)
             events.append(self._event("response.output_item.added", place, item=self._message))
@@ -335,10 +343,12 @@ class ResponseShape:
         self.asked_client = True
         space = offer.namespace or msgspec.UNSET
         if offer.custom:
-            custom = OutputCustomCall(make_id("ctc"), call.id, offer.name, "", "in_progress", space)
+            custom = OutputCustomCall(
+                self._make_id("ctc"), call.id, offer.name, "", "in_progress", space
+            )
             text = offer.text(call)
             return events + self._called(custom, "custom_tool_call_input", "input", text)
-        item = OutputCall(make_id("fc"), call.id, offer.name, "", "in_progress", space)
+        item = OutputCall(self._make_id("fc"), call.id, offer.name, "", "in_progress", space)
         return events + self._called(
             item, "function_call_arguments", "arguments", call.arguments, name=offer.name
         )
@@ -349,11 +359,11 @@ class ResponseShape:
         assert offer.server is not None
         if offer.server in self._code:
             code = read_argument(call, "code")
-            item = OutputCode(make_id("ci"), "", make_id("cntr"), "in_progress", generation)
+            item = OutputCode(self._make_id("ci"), "", make_id("cntr"), "in_progress", generation)
             kind, member, text = "code_interpreter_call", "code", code
         else:
             item = OutputServedCall(
-                make_id("mcp"), offer.server, offer.name, "", "in_progress", generation
+                self._make_id("mcp"), offer.server, offer.name, "", "in_progress", generation
             )
             kind, member, text = "mcp_call", "arguments", call.arguments
         self.response.output.append(item)

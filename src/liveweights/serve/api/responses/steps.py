@@ -26,8 +26,8 @@ from liveweights.meter.limits import LimitReached
 from liveweights.meter.money import NANOS
 from liveweights.record.generation import EPISODE
 from liveweights.record.response import generation_of, response_of
-from liveweights.serve.api.admission import turn
-from liveweights.serve.api.answer import Service, generate, head_of
+from liveweights.serve.api.admission import charge, turn
+from liveweights.serve.api.answer import Service, Settle, generate, head_of, settled
 from liveweights.serve.api.caller import Caller
 from liveweights.serve.api.chat import prepare
 from liveweights.serve.api.draft import Draft
@@ -49,7 +49,7 @@ from liveweights.serve.router import Pin
 log = logging.getLogger(__name__)
 LEAST_LEFT = 1.0
 """Seconds before a request's deadline in which no further step begins."""
-Keep = Callable[[ResponseShape, Draft, Caller], Awaitable[None]]
+Keep = Callable[[ResponseShape, Draft], Awaitable[None]]
 
 
 def find_served(request: ResponsesRequest, agent: Agent | None, exchange: Exchange) -> list[Served]:
@@ -105,11 +105,31 @@ class Episode:
     drafts: list[Draft] = field(default_factory=list[Draft])
     spent: Spent = field(default_factory=Spent)
 
-    async def run(self, first: str) -> End | None:
-        """All steps, of which the first is the generation ``first``; the bound that ended them.
+    async def run(self, first: str, keep: Keep) -> None:
+        """All steps, of which the first is the generation ``first``, until the response is complete
+        and kept.
 
         Raises ApiError, EngineError, LimitReached, ClientGone.
         """
+        try:
+            end = await self._take_steps(first)
+        except BaseException:
+            await self._record(None)  # what was said whole stays so
+            raise
+        self.shape.finish(self.drafts, end)
+        await self._record(lambda: keep(self.shape, self.drafts[0]))
+
+    async def _record(self, settle: Settle) -> None:
+        """The last step, if it is not yet recorded: whether it was the last one is known only once
+        its tools have answered."""
+        if self.drafts and self.drafts[-1].pending:
+            try:
+                await settled(self.service, self.drafts[-1], settle)
+            finally:
+                charge(self.exchange, self.drafts)
+
+    async def _take_steps(self, first: str) -> End | None:
+        """The bound that ended them."""
         move: Move = "act"
         while True:
             try:
@@ -118,6 +138,7 @@ class Episode:
                 if not self.drafts or error.code != CONTEXT_EXCEEDED:
                     raise
                 return "max_output_tokens"
+            await self._record(None)
             await self._sample(step)
             calls = self.shape.take_calls()
             if not calls and step.reason == "stop":
@@ -223,13 +244,16 @@ class Episode:
                     await self.telling.tell(shape.list_tools(kit))
             self.drafts.append(draft)
 
-            async def emit(draft: Draft, token: Token) -> None:
+            async def tell(draft: Draft, token: Token) -> None:
                 await self.telling.tell([shape.token(draft, token)])
 
+            emit = tell if self.telling.streamed else None
             async with exchange.waited_for() as watch:
-                await generate(self.service, draft, emit, watch)
+                await generate(self.service, draft, emit, watch, hold=True)
             if watch.gone:
                 raise ClientGone
+        if emit is None:
+            shape.read(draft)
         await self.telling.tell(shape.end_step(draft))
         self.spent.steps += 1
         self.spent.tokens += len(draft.tokens)
@@ -303,9 +327,7 @@ async def answer_with_tools(
             shape=_make_shape(request, first, caller, model, pin, kits),
         )
         try:
-            end = await episode.run(first)
-            episode.shape.finish(episode.drafts, end)
-            await keep(episode.shape, episode.drafts[0], caller)
+            await episode.run(first, keep)
         except ClientGone:
             return
         except (ApiError, EngineError, LimitReached) as error:
