@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from liveweights.record import responses
+from liveweights.record import responses, threads
 from liveweights.record.errors import ConversationTooLong, StoreAway, UnknownResponse, Unstorable
 from liveweights.record.forget import DELETE_RESPONSES, forget
 from liveweights.record.response import StoredResponse
@@ -141,8 +141,13 @@ def test_nothing_of_it_reads_all_that_is_stored(database_dsn: str) -> None:
         )
         conn.execute("insert into conversations select id, tenant, created_at, '{}' from responses")
         conn.execute("analyze responses, conversations")
-        for query in (DELETE_RESPONSES, responses.EXPIRE, responses.EXPIRE_CONVERSATIONS):
-            values = {"tenant": "t", "user": "u7", **age}
+        for query in (
+            threads.READ,
+            DELETE_RESPONSES,
+            responses.EXPIRE,
+            responses.EXPIRE_CONVERSATIONS,
+        ):
+            values = {"tenant": "t", "user": "u7", "responses": ["r7"], **age}
             cursor = conn.execute(f"explain {query}".encode(), values)
             plan = "\n".join(line for (line,) in cursor)
             assert "Seq Scan on responses" not in plan

@@ -100,5 +100,5 @@ def _note(does: str, what: object, name: str, wanted: object) -> str:
     )
 
 
-def _list(parts: Collection[Part]) -> str:
+def _list(parts: Collection[str]) -> str:
     return " and ".join(sorted(parts)) or "nothing that is known"
