@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -99,6 +101,24 @@ def test_several_threads_give_what_one_does(own: bool, monkeypatch: pytest.Monke
         torch.set_num_threads(before)
         threads.runner.cache_clear()
     assert np.array_equal(*results)
+
+
+def test_where_no_thread_is_to_be_had_one_computes_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_openmp", lambda: None)
+    gone = ThreadPoolExecutor(1)
+    gone.shutdown()
+    monkeypatch.setattr(threads, "_pool", lambda: gone)
+    threads.runner.cache_clear()
+    matrix, x_TK = draw_matrix(7, 1001, 512, 128), draw_activations(7, 3, 512)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = compute(x_TK, matrix, HERE[0])
+        torch.set_num_threads(3)
+        assert np.array_equal(compute(x_TK, matrix, HERE[0]), alone)
+    finally:
+        torch.set_num_threads(before)
+        threads.runner.cache_clear()
 
 
 def test_the_fastest_that_a_processor_has_is_chosen() -> None:

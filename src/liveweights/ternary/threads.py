@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ctypes
-from concurrent.futures import ThreadPoolExecutor, wait
+import logging
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
+
+log = logging.getLogger(__name__)
 
 _START = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
 
@@ -57,7 +61,16 @@ def _pool() -> ThreadPoolExecutor:
 
 
 def _run_in_pool(function: int, data: int, threads: int, _: int) -> None:
+    """Threads take shares until there are none: whoever is missing, all is done in the end. Nothing
+    is raised to machine code, which could not tell."""
     call = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(function)
-    others = [_pool().submit(call, data) for _ in range(threads - 1)]
-    call(data)
-    wait(others)
+    others: list[Future[None]] = []
+    try:
+        others += (_pool().submit(call, data) for _ in range(threads - 1))
+    except RuntimeError as error:  # no thread is to be had, or the process ends
+        log.debug("fewer threads than wanted: %s", error)
+    finally:
+        call(data)
+        while any(not one.done() for one in others):
+            with suppress(KeyboardInterrupt):  # the data is there only until this returns
+                wait(others)

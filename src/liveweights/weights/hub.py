@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,7 @@ def _refusal(error: Exception) -> HubError:
 
 def _is_away(error: BaseException) -> bool:
     """By the answer that it gave, else by what its HTTP client met."""
-    import httpx
+    import httpx2
     from huggingface_hub.errors import OfflineModeIsEnabled
 
     met: list[BaseException] = []
@@ -121,9 +122,8 @@ def _is_away(error: BaseException) -> bool:
             return status == 429 or status >= 500
     if any(isinstance(one, OfflineModeIsEnabled) for one in met):
         return False
-    return any(
-        isinstance(one, httpx.TransportError | ConnectionError | TimeoutError) for one in met
-    )
+    away = httpx2.TransportError | ConnectionError | TimeoutError | socket.gaierror
+    return any(isinstance(one, away) for one in met)
 
 
 def _read(pin: Path) -> dict[str, Any]:

@@ -310,7 +310,7 @@ async def _begin(stack: AsyncExitStack, model: Hosted, asked: _Asked) -> Answer:
     quirks = model.settings.quirks
     body = with_model(asked.body, model.settings.model, quirks)
     headers = ask_headers(scope["headers"], model.key, quirks)
-    streams = asked.question is None or asked.question.streams
+    streams = asked.question is not None and asked.question.streams
     settings = model.settings
     async with asyncio.timeout(settings.timeout if streams else settings.answer_timeout):
         answer = await stack.enter_async_context(model.upstream.ask("POST", target, headers, body))
