@@ -308,6 +308,16 @@ def test_an_answer_in_one_piece_may_take_longer_than_a_first_byte() -> None:
     play(act)
 
 
+def test_what_was_left_out_is_named() -> None:
+    async def act(stage: Stage) -> None:
+        response, _ = await stage.ask(plugins=[{"id": "web"}], service_tier="priority", top_k=3)
+        assert response.headers["x-ignored-parameters"] == "plugins, service_tier"
+        response, _ = await stage.ask()
+        assert "x-ignored-parameters" not in response.headers
+
+    play(act)
+
+
 def test_limits_count_a_request_once_whoever_answers() -> None:
     async def act(stage: Stage) -> None:
         headers = {"authorization": f"Bearer {MINE}"}

@@ -39,6 +39,11 @@ def read_asked(body: bytes) -> Asked | None:
     return asked if isinstance(asked.model, str) else None
 
 
+def find_beyond(body: bytes) -> list[str]:
+    """Members of ``body``, a JSON object, that ``with_model`` leaves out as ``BEYOND`` the model."""
+    return [name for name in _members(body) if name.casefold() in BEYOND]
+
+
 def with_model(body: bytes, model: str, quirks: Sequence[Quirk] = ()) -> bytes:
     """``body``, a JSON object, asking for ``model``, without a route and without what would go
     ``BEYOND`` that model; the values of all other members are the same bytes, but for those that

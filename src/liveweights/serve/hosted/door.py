@@ -27,6 +27,7 @@ from liveweights.serve.api.needs import read_body_needs
 from liveweights.serve.api.recorder import Recorder
 from liveweights.serve.api.refusals import unavailable
 from liveweights.serve.api.settings import ApiSettings
+from liveweights.serve.api.unknown import header_of
 from liveweights.serve.gateway.answer import Answer
 from liveweights.serve.gateway.delivery import Delivery, is_readable, pass_on
 from liveweights.serve.gateway.listener import Listener, while_heard
@@ -37,7 +38,7 @@ from liveweights.serve.gateway.question import RECORDED, Question, read_question
 from liveweights.serve.gateway.reservation import estimate, reserve_affordable
 from liveweights.serve.gateway.transcript import LONGEST
 from liveweights.serve.gateway.upstream import UpstreamAway
-from liveweights.serve.hosted.body import read_asked, with_model
+from liveweights.serve.hosted.body import find_beyond, read_asked, with_model
 from liveweights.serve.hosted.headers import answer_headers, ask_headers, mask
 from liveweights.serve.hosted.model import Hosted
 from liveweights.serve.hosted.models import HostedModels
@@ -266,7 +267,8 @@ class Door:
         nothing was sent yet, ApiError 502."""
         tenant = asked.client.tenant
         told = self._service.choices.headers(model.alias, tenant)
-        own = [model_header(model.alias), *told, *asked.permit.headers()]
+        ignored = header_of(find_beyond(asked.body))
+        own = [model_header(model.alias), *told, *ignored, *asked.permit.headers()]
         headers = answer_headers(answer.head.raw_headers, model.key, own)
         try:
             if answer.head.status >= 400:
