@@ -40,7 +40,7 @@ def read_asked(body: bytes) -> Asked | None:
 
 
 def find_beyond(body: bytes) -> list[str]:
-    """Members of ``body``, a JSON object, that ``with_model`` leaves out as ``BEYOND`` the model."""
+    """Members of ``body``, a JSON object, that ``with_model`` leaves out as ``BEYOND``."""
     return [name for name in _members(body) if name.casefold() in BEYOND]
 
 
