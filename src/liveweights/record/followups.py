@@ -15,15 +15,16 @@ from liveweights.store.partitions import day_of
 
 EARLIEST = datetime.min.replace(tzinfo=UTC)
 
-# The next request of a session. Whether it goes on with the same conversation is for the reader
-# of its tokens to see; tokens of another base are not of the same conversation.
+# The next request of a session; of several at the same time, as imports have them, each is the next
+# of but one. Whether it goes on with the same conversation is for the reader of its tokens to see;
+# tokens of another base are not of the same conversation.
 NEXT = """
 select n.prompt_ids, n.created_at from generations n
 where n.tenant = g.tenant and n.session = g.session and n.alias = g.alias
-  and n.endpoint = 'chat' and n.consent and n.created_at > g.created_at
+  and n.endpoint = 'chat' and n.consent and (n.created_at, n.id) > (g.created_at, g.id)
   and (select root from ancestry where id = n.checkpoint) is not distinct from
       (select root from ancestry where id = g.checkpoint)
-order by n.created_at limit 1
+order by n.created_at, n.id limit 1
 """
 
 READ = f"""
@@ -39,10 +40,10 @@ where s.cycle = %s and g.endpoint = 'chat' and g.session is not null
 PREVIOUS = """
 select g.id, g.day, g.checkpoint, g.prompt_ids, g.output from generations g
 where g.tenant = n.tenant and g.session = n.session and g.alias = n.alias
-  and g.endpoint = 'chat' and g.consent and g.created_at < n.created_at
+  and g.endpoint = 'chat' and g.consent and (g.created_at, g.id) < (n.created_at, n.id)
   and (select root from ancestry where id = g.checkpoint) is not distinct from
       (select root from ancestry where id = n.checkpoint)
-order by g.created_at desc limit 1
+order by g.created_at desc, g.id desc limit 1
 """
 
 # Requests page by page, each with the answer before it where that was not heard yet. The end of
