@@ -32,6 +32,8 @@ from liveweights.release import aliases
 from liveweights.release.settings import CanarySettings
 from liveweights.serve.router import Router
 from liveweights.store.database import open_pool
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.registry import register
 
 from .product import BAD, BASE, GOOD, Habit, Product
 
@@ -146,6 +148,58 @@ def test_what_was_said_next_is_heard_once_and_by_the_classifier_that_is_set(
 
 def please(text: str) -> str:
     return "satisfied"
+
+
+def test_chats_with_a_base_that_is_gone_stay_unheard(
+    database_dsn: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    former = "former@000000000000"
+
+    async def test(product: Product) -> None:
+        async with product.pool.connection() as conn:
+            await register(conn, Checkpoint(former, "base", tmp_path / "former"), {})
+        then: dict[str, Any] = {"checkpoint": former, "session": "then"}
+        await record(
+            product,
+            ask("before", ["Hi."], second(1), **then),
+            ask("left", ["Hi.", NO], second(2), **then),
+            ask("now", ["Hi."], second(3)),
+            ask("last", ["Hi.", THANKS], second(4)),
+        )
+        settings = product.config.for_worker()
+        for _ in range(2):
+            await hear(product.pool, settings, late=LATE)
+        assert await read_moods(product) == {"now": ("satisfied", second(4))}
+        assert caplog.text.count(f"{tmp_path / 'former'} stays unheard") == 1
+        make_tokenizer().save_pretrained(tmp_path / "former")
+        await hear(product.pool, settings, late=LATE)
+        assert (await read_moods(product))["before"] == ("dissatisfied", second(2))
+
+    with_chats(database_dsn, tmp_path, test)
+
+
+def test_a_canary_goes_on_where_nothing_can_be_heard(
+    database_dsn: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test(product: Product) -> None:
+        await product.try_out(GOOD)
+        await record(
+            product,
+            ask("first", ["Hi."], second(1)),
+            ask("next", ["Hi.", NO], second(2)),
+        )
+        worker = product.worker()
+        worker.settings = worker.steps.shop.settings = replace(
+            worker.settings, rewards=RewardMap(classifier="nobody:knows")
+        )
+        for _ in range(2):
+            worker.steps.trying.next_look = 0.0
+            cycle = await worker.turn()
+            assert cycle is not None
+            assert (cycle.state, cycle.outcome) == ("canary", None)
+        assert caplog.text.count("without what users say next") == 1
+
+    with_chats(database_dsn, tmp_path, test)
 
 
 def test_what_was_heard_is_not_looked_for_again_but_for_what_came_late(

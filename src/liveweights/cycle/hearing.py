@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -22,8 +23,12 @@ from liveweights.record.followups import (
     note_heard,
 )
 from liveweights.store.database import Connection, Pool
-from liveweights.weights.models import read_tokenizer
+from liveweights.weights.models import read_tokenizer, say
 from liveweights.weights.registry import NotRegistered, get
+
+log = logging.getLogger(__name__)
+
+Reader = Callable[[list[int], list[int]], str | None]
 
 BATCH = 1000
 """Requests of one query and one transaction."""
@@ -38,7 +43,8 @@ async def hear(pool: Pool, settings: WorkerSettings, *, late: timedelta) -> None
     was heard before is not read again.
 
     Each batch is a transaction, so that what was heard stays so, wherever this is broken off.
-    Raises ValueError where there is no such classifier, and what a tokenizer's parsers find.
+    Chats with a base whose tokenizer is gone or broken stay unheard. Raises ValueError where there
+    is no such classifier.
     """
     model, classifier = settings.model, settings.rewards.classifier
     began = datetime.now(UTC)
@@ -49,10 +55,10 @@ async def hear(pool: Pool, settings: WorkerSettings, *, late: timedelta) -> None
         async with pool.connection() as conn:
             page = await find_unheard(conn, model, classifier, after, most=BATCH, last=LAST)
             folders = await _find_folders(conn, page.unheard)
-        moods = await asyncio.to_thread(_read, page.unheard, folders, settings)
+        heard = await asyncio.to_thread(_read, page.unheard, folders, settings)
         after = page.asked
         async with pool.connection() as conn:
-            await keep_moods(conn, list(zip(page.unheard, moods, strict=True)), classifier)
+            await keep_moods(conn, heard, classifier)
             await note_heard(conn, model, classifier, after[0] if after else began)
 
 
@@ -69,21 +75,39 @@ async def _find_folders(conn: Connection, unheard: Sequence[Unheard]) -> dict[st
 
 def _read(
     unheard: Sequence[Unheard], folders: dict[str, Path], settings: WorkerSettings
-) -> list[Mood]:
-    moods: list[Mood] = []
+) -> list[tuple[Unheard, Mood]]:
+    readers = {root: _find_reader(folder, settings.template) for root, folder in folders.items()}
+    heard: list[tuple[Unheard, Mood]] = []
     for one in unheard:
-        folder = folders.get(one.root or "")
         text = None
-        if folder and one.rest:
-            text = _reader(folder, settings.template)(one.asked, one.rest)
-        moods.append(read_mood(settings.rewards.classifier, text) if text else "neutral")
-    return moods
+        if one.rest and one.root in readers:
+            read = readers[one.root]
+            if read is None:
+                continue
+            text = read(one.asked, one.rest)
+        heard.append((one, read_mood(settings.rewards.classifier, text) if text else "neutral"))
+    return heard
+
+
+_warned: set[Path] = set()
+
+
+def _find_reader(folder: Path, template: TemplateSettings) -> Reader | None:
+    """None, and once in a process a warning, where the folder is gone or its tokenizer broken: a
+    base that is no longer served must not end a cycle."""
+    try:
+        return _reader(folder, template)
+    except Exception as error:  # whatever the parsers of its files find; some raise plain ones
+        if folder not in _warned:
+            _warned.add(folder)
+            log.warning(
+                "what was said next to the base in %s stays unheard: %s", folder, say(error)
+            )
+        return None
 
 
 @lru_cache(maxsize=8)
-def _reader(
-    folder: Path, template: TemplateSettings
-) -> Callable[[list[int], list[int]], str | None]:
+def _reader(folder: Path, template: TemplateSettings) -> Reader:
     """What finds the next message in tokens (see `Unheard`) of the base in that folder."""
     tokenizer = read_tokenizer(folder)
     with rendering(tokenizer, template) as render:

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 
 import msgspec
+import psycopg
 
 from liveweights.cycle import ledger, live
 from liveweights.cycle.hearing import SOON, hear
@@ -19,6 +20,7 @@ from liveweights.release.alias import Alias, StaleVersion
 from liveweights.release.audience import count_audience
 from liveweights.release.course import read_reason
 from liveweights.store.database import Connection
+from liveweights.store.faults import Fault, fault_of, note_fault
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,8 @@ class Trying:
     shop: Workshop
     next_look: float = 0.0
     """When, on the monotonic clock, the canary is looked at again."""
+    deaf: str = ""
+    """Why the last look could not hear what was said next."""
 
     @property
     def settings(self) -> WorkerSettings:
@@ -45,7 +49,7 @@ class Trying:
             alias = await aliases.read(conn, cycle.alias)
             if alias.canary != cycle.candidate:
                 return await self._after_canary(conn, cycle, alias)
-        await hear(self.shop.pool, self.settings, late=SOON)
+        await self._hear()
         async with self.shop.pool.connection() as conn:
             evidence = await live.read_evidence(conn, alias, self.settings.rewards)
         judged = await asyncio.to_thread(
@@ -74,6 +78,19 @@ class Trying:
             return await ledger.advance(
                 conn, cycle, "ended", outcome=outcome, reason=move.reason, canary=report
             )
+
+    async def _hear(self) -> None:
+        """What was said next, if it can be heard: no canary is taken back because it cannot."""
+        try:
+            await hear(self.shop.pool, self.settings, late=SOON)
+        except Exception as error:
+            if isinstance(error, psycopg.Error) and fault_of(error) is not Fault.REQUEST:
+                raise  # the look is taken again
+            if self.deaf != (why := repr(error)):
+                note_fault(log, error, "the canary is judged without what users say next")
+                self.deaf = why
+        else:
+            self.deaf = ""
 
     async def _after_canary(self, conn: Connection, cycle: Cycle, alias: Alias) -> Cycle:
         """Somebody promoted, aborted or rolled back by hand."""
