@@ -15,10 +15,9 @@ from liveweights.learn.dialogue import LAST, read_dialogue
 from liveweights.learn.followups import read_mood
 from liveweights.record.feedback import Mood
 from liveweights.record.followups import (
-    EARLIEST,
     Unheard,
+    begin_hearing,
     find_unheard,
-    heard_until,
     keep_moods,
     note_heard,
 )
@@ -32,15 +31,16 @@ Reader = Callable[[list[int], list[int]], str | None]
 
 BATCH = 1000
 """Requests of one query and one transaction."""
-SOON = timedelta(minutes=1)
+SOON = timedelta(hours=1)
 LATE = timedelta(days=1)
-"""How long after it was asked a request may be recorded and is heard all the same: by the next look
-at a canary, and by the next cycle."""
+"""How long after it was asked a request may be recorded, which it is once it is answered, and is
+heard all the same: by the next look at a canary, and by the next cycle."""
 
 
-async def hear(pool: Pool, settings: WorkerSettings, *, late: timedelta) -> None:
+async def hear(pool: Pool, settings: WorkerSettings, *, late: bool) -> None:
     """Read what was said next in chats with the model, oldest first, and note how it sounds; what
-    was heard before is not read again.
+    was heard before is not read again. ``late``: also what was recorded so late that hearings
+    without it have missed it, as those before a cycle do.
 
     Each batch is a transaction, so that what was heard stays so, wherever this is broken off.
     Chats with a base whose tokenizer is gone or broken stay unheard. Raises ValueError where there
@@ -49,8 +49,9 @@ async def hear(pool: Pool, settings: WorkerSettings, *, late: timedelta) -> None
     model, classifier = settings.model, settings.rewards.classifier
     began = datetime.now(UTC)
     async with pool.connection() as conn:
-        until = await heard_until(conn, model, classifier)
-    after: tuple[datetime, str] | None = (until - late if until else EARLIEST, "")
+        marks = await begin_hearing(conn, model, classifier)
+    after: tuple[datetime, str] | None
+    after = (marks.whole - LATE if late else marks.until - SOON, "")
     while after is not None:
         async with pool.connection() as conn:
             page = await find_unheard(conn, model, classifier, after, most=BATCH, last=LAST)
@@ -59,7 +60,8 @@ async def hear(pool: Pool, settings: WorkerSettings, *, late: timedelta) -> None
         after = page.asked
         async with pool.connection() as conn:
             await keep_moods(conn, heard, classifier)
-            await note_heard(conn, model, classifier, after[0] if after else began)
+            until = min(after[0], began) if after else began
+            await note_heard(conn, model, classifier, until, began=marks, late=late)
 
 
 async def _find_folders(conn: Connection, unheard: Sequence[Unheard]) -> dict[str, Path]:

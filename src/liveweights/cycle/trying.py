@@ -11,7 +11,7 @@ import msgspec
 import psycopg
 
 from liveweights.cycle import ledger, live
-from liveweights.cycle.hearing import SOON, hear
+from liveweights.cycle.hearing import hear
 from liveweights.cycle.ledger import Cycle
 from liveweights.cycle.settings import WorkerSettings
 from liveweights.cycle.workshop import Workshop
@@ -82,7 +82,7 @@ class Trying:
     async def _hear(self) -> None:
         """What was said next, if it can be heard: no canary is taken back because it cannot."""
         try:
-            await hear(self.shop.pool, self.settings, late=SOON)
+            await hear(self.shop.pool, self.settings, late=False)
         except Exception as error:
             if isinstance(error, psycopg.Error) and fault_of(error) is not Fault.REQUEST:
                 raise  # the look is taken again

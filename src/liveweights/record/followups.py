@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import LiteralString
 
 from liveweights.record.feedback import Mood
@@ -13,7 +13,7 @@ from liveweights.record.readable import READABLE, Readable
 from liveweights.store.database import Connection
 from liveweights.store.partitions import day_of
 
-EARLIEST = datetime.min.replace(tzinfo=UTC)
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 # The next request of a session; of several at the same time, as imports have them, each is the next
 # of but one. Whether it goes on with the same conversation is for the reader of its tokens to see;
@@ -76,11 +76,27 @@ from n left join lateral (
 order by n.created_at, n.id
 """
 
+BEGIN = """
+insert into hearings (model, classifier, until, whole)
+values (%(model)s, %(classifier)s, %(earliest)s, %(earliest)s)
+on conflict (model) do update set classifier = excluded.classifier,
+    until = case when hearings.classifier = excluded.classifier
+        then hearings.until else excluded.until end,
+    whole = case when hearings.classifier = excluded.classifier
+        then hearings.whole else excluded.whole end
+returning until, whole, back
+"""
+
 HEARD = """
-insert into hearings (model, classifier, until) values (%(model)s, %(classifier)s, %(until)s)
-on conflict (model) do update set classifier = excluded.classifier, until = case
-    when hearings.classifier = excluded.classifier then greatest(hearings.until, excluded.until)
-    else excluded.until end
+update hearings set until = greatest(until, %(until)s),
+    whole = case when %(late)s then greatest(whole, %(until)s) else whole end
+where model = %(model)s and classifier = %(classifier)s and back = %(back)s
+"""
+
+ANEW = """
+update hearings set back = back + 1,
+    until = least(until, %(day)s::timestamp at time zone 'UTC'),
+    whole = least(whole, %(day)s::timestamp at time zone 'UTC')
 """
 
 
@@ -161,13 +177,25 @@ class Page:
     asked: tuple[datetime, str] | None
 
 
-async def heard_until(conn: Connection, model: str, classifier: str) -> datetime | None:
-    """Up to when requests to the model were heard by that classifier; None: it is not its."""
-    cursor = await conn.execute(
-        "select until from hearings where model = %s and classifier = %s", (model, classifier)
-    )
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Requests before ``until`` were heard, but for those that were recorded late; all of them that
+    were recorded by then, before ``whole``. ``back``: how often days were brought back by then."""
+
+    until: datetime
+    whole: datetime
+    back: int
+
+
+async def begin_hearing(conn: Connection, model: str, classifier: str) -> Heard:
+    """How far requests to the model were heard; where it was by another classifier, by this one
+    from now on, from the beginning. Commits."""
+    values = {"model": model, "classifier": classifier, "earliest": EARLIEST}
+    cursor = await conn.execute(BEGIN, values)
     row = await cursor.fetchone()
-    return row[0] if row else None
+    assert row is not None
+    await conn.commit()
+    return Heard(*row)
 
 
 async def find_unheard(
@@ -204,6 +232,16 @@ async def keep_moods(
     await conn.execute(_keep(await hold(conn)), values)
 
 
-async def note_heard(conn: Connection, model: str, classifier: str, until: datetime) -> None:
-    """Note that all requests to the model that were recorded before then were heard."""
-    await conn.execute(HEARD, {"model": model, "classifier": classifier, "until": until})
+async def note_heard(
+    conn: Connection, model: str, classifier: str, until: datetime, *, began: Heard, late: bool
+) -> None:
+    """Note that requests to the model from before then were heard, with ``late`` all that were
+    recorded by now; nothing, where a day was brought back since that hearing ``began``, or
+    another classifier hears."""
+    values = {"model": model, "classifier": classifier, "until": until, "late": late}
+    await conn.execute(HEARD, {**values, "back": began.back})
+
+
+async def hear_anew(conn: Connection, day: date) -> None:
+    """Hear what was asked since that day began (in UTC) once more, in the caller's transaction."""
+    await conn.execute(ANEW, {"day": day})
