@@ -18,7 +18,7 @@ from tests.serve.api.doubles import make_tokenizer
 from tests.serve.api.test_family_templates import FOLDER as TEMPLATES
 
 from liveweights.config import Config
-from liveweights.cycle import hearing
+from liveweights.cycle import hearing, trying
 from liveweights.cycle.hearing import hear
 from liveweights.cycle.ledger import advance, begin, left_by, write_recomputed
 from liveweights.learn.rewards import RewardMap
@@ -220,6 +220,29 @@ def test_what_was_heard_is_not_looked_for_again_but_for_what_came_late(
         assert "g6" not in await read_moods(product)
         await hear(product.pool, settings, late=True)
         assert "g6" in await read_moods(product)
+
+    with_chats(database_dsn, tmp_path, test)
+
+
+def test_a_look_does_not_wait_until_all_is_heard(
+    database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hearing, "BATCH", 2)
+    monkeypatch.setattr(trying, "HEARING", 0.0)
+    asked = START - timedelta(hours=1, minutes=1)
+
+    async def test(product: Product) -> None:
+        await product.try_out(GOOD)
+        said = [ON, NO, ON, NO, ON, NO]
+        rows = [ask(f"g{n}", said[: n + 1], asked + timedelta(seconds=n)) for n in range(6)]
+        await record(product, *rows)
+        worker = product.worker()
+        for count in (1, 3, 5, 5):
+            worker.steps.trying.next_look = 0.0
+            cycle = await worker.turn()
+            assert cycle is not None
+            assert cycle.state == "canary"
+            assert len(await read_moods(product)) == count
 
     with_chats(database_dsn, tmp_path, test)
 

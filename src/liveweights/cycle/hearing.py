@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -37,17 +39,19 @@ LATE = timedelta(days=1)
 heard all the same: by the next look at a canary, and by the next cycle."""
 
 
-async def hear(pool: Pool, settings: WorkerSettings, *, late: bool) -> None:
+async def hear(
+    pool: Pool, settings: WorkerSettings, *, late: bool, within: float = math.inf
+) -> None:
     """Read what was said next in chats with the model, oldest first, and note how it sounds; what
-    was heard before is not read again. ``late``: also what was recorded so late that hearings
-    without it have missed it, as those before a cycle do.
+    was heard before is not read again. ``late``: also what was recorded later than `SOON`, which
+    other hearings miss. ``within``: for about so many seconds; the next hearing goes on from there.
 
     Each batch is a transaction, so that what was heard stays so, wherever this is broken off.
     Chats with a base whose tokenizer is gone or broken stay unheard. Raises ValueError where there
     is no such classifier.
     """
     model, classifier = settings.model, settings.rewards.classifier
-    began = datetime.now(UTC)
+    began, end = datetime.now(UTC), time.monotonic() + within
     async with pool.connection() as conn:
         marks = await begin_hearing(conn, model, classifier)
     after: tuple[datetime, str] | None
@@ -62,6 +66,9 @@ async def hear(pool: Pool, settings: WorkerSettings, *, late: bool) -> None:
             await keep_moods(conn, heard, classifier)
             until = min(after[0], began) if after else began
             await note_heard(conn, model, classifier, until, began=marks, late=late)
+        # Only behind the mark: the next hearing would come no further otherwise.
+        if until > marks.until and time.monotonic() >= end:
+            return
 
 
 async def _find_folders(conn: Connection, unheard: Sequence[Unheard]) -> dict[str, Path]:

@@ -24,6 +24,10 @@ from liveweights.store.faults import Fault, fault_of, note_fault
 
 log = logging.getLogger(__name__)
 
+HEARING = 5.0
+"""Seconds after which a look judges by what was heard: the first time that a model's chats are
+heard, there may be years of them, and the canary's guards do not wait for that."""
+
 
 @dataclass(slots=True)
 class Trying:
@@ -82,7 +86,7 @@ class Trying:
     async def _hear(self) -> None:
         """What was said next, if it can be heard: no canary is taken back because it cannot."""
         try:
-            await hear(self.shop.pool, self.settings, late=False)
+            await hear(self.shop.pool, self.settings, late=False, within=HEARING)
         except Exception as error:
             if isinstance(error, psycopg.Error) and fault_of(error) is not Fault.REQUEST:
                 raise  # the look is taken again

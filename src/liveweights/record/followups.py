@@ -38,7 +38,9 @@ where s.cycle = %s and g.endpoint = 'chat' and g.session is not null
 
 # The answer before a request, as `NEXT` has it the other way round.
 PREVIOUS = """
-select g.id, g.day, g.checkpoint, g.prompt_ids, g.output from generations g
+select g.id, g.day, (select root from ancestry where id = g.checkpoint) as root,
+    g.output <> '' as says
+from generations g
 where g.tenant = n.tenant and g.session = n.session and g.alias = n.alias
   and g.endpoint = 'chat' and g.consent and (g.created_at, g.id) < (n.created_at, n.id)
   and (select root from ancestry where id = g.checkpoint) is not distinct from
@@ -48,32 +50,38 @@ order by g.created_at desc, g.id desc limit 1
 
 # Requests page by page, each with the answer before it where that was not heard yet. The end of
 # that one's prompt is for the reader to compare: a template may not repeat all of it. Behind it
-# stand the answer's text and the next message, where it is the same conversation.
+# stand the answer's text and the next message, where it is the same conversation. Prompts are
+# long, and most requests were heard before: theirs are not read.
 UNHEARD = f"""
 with n as materialized (
-    select id, created_at, tenant, session, alias, checkpoint, prompt_ids from generations
+    select day, id, created_at, tenant, session, alias, checkpoint from generations
     where alias = %(model)s and endpoint = 'chat' and session is not null and consent
       and (created_at, id) > (%(at)s, %(id)s)
     order by created_at, id limit %(most)s
+), pairs as materialized (
+    select n.created_at, n.id, n.day, before.id as answer, before.day as answered, before.root
+    from n left join lateral (
+        select g.id, g.day, g.root from ({PREVIOUS}) g
+        where g.says
+          and not exists (
+              select from feedback f
+              where f.day = g.day and f.generation = g.id and f.signal <> 'shown')
+          and not exists (
+              select from follow_ups h
+              where h.day = g.day and h.generation = g.id and h.classifier = %(classifier)s)
+    ) before on true
 )
-select n.created_at, n.id, before.id, before.root, before.asked, before.rest
-from n left join lateral (
-    select g.id, (select root from ancestry where id = g.checkpoint) as root,
-        g.prompt_ids[shared + 1:] as asked,
+select pairs.created_at, pairs.id, answer, root, asked, rest
+from pairs left join lateral (
+    select g.prompt_ids[shared + 1:] as asked,
         case when n.prompt_ids[1:shared] = g.prompt_ids[1:shared]
             then n.prompt_ids[shared + 1:] end as rest
-    from ({PREVIOUS}) g
-    cross join lateral (
+    from generations g, generations n, lateral (
         select greatest(cardinality(g.prompt_ids) - %(last)s, 0) as shared) compared
-    where g.output <> ''
-      and not exists (
-          select from feedback f
-          where f.day = g.day and f.generation = g.id and f.signal <> 'shown')
-      and not exists (
-          select from follow_ups h
-          where h.day = g.day and h.generation = g.id and h.classifier = %(classifier)s)
-) before on true
-order by n.created_at, n.id
+    where g.day = answered and g.id = answer and n.day = pairs.day and n.id = pairs.id
+    limit 1
+) tokens on true
+order by pairs.created_at, pairs.id
 """
 
 BEGIN = """
