@@ -18,8 +18,8 @@ from tests.serve.api.doubles import make_tokenizer
 from tests.serve.api.test_family_templates import FOLDER as TEMPLATES
 
 from liveweights.config import Config
-from liveweights.cycle import hearing
-from liveweights.cycle.hearing import LATE, SOON, hear
+from liveweights.cycle import hearing, trying
+from liveweights.cycle.hearing import hear
 from liveweights.cycle.ledger import advance, begin, left_by, write_recomputed
 from liveweights.learn.rewards import RewardMap
 from liveweights.record import window
@@ -32,6 +32,8 @@ from liveweights.release import aliases
 from liveweights.release.settings import CanarySettings
 from liveweights.serve.router import Router
 from liveweights.store.database import open_pool
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.registry import register
 
 from .product import BAD, BASE, GOOD, Habit, Product
 
@@ -123,7 +125,7 @@ def test_what_was_said_next_is_heard_once_and_by_the_classifier_that_is_set(
             ask("private", ["Hi."], second(1), session="p", consent=False),
             ask("more of it", ["Hi.", NO], second(2), session="p", consent=False),
         )
-        await hear(product.pool, settings, late=SOON)
+        await hear(product.pool, settings, late=False)
         heard = {
             "wrong": ("dissatisfied", second(2)),
             "right": ("satisfied", second(3)),
@@ -132,11 +134,11 @@ def test_what_was_said_next_is_heard_once_and_by_the_classifier_that_is_set(
         }
         assert await read_moods(product) == heard
         await record(product, ask("last", ["Capital?", NO, THANKS, NO], second(4)))
-        await hear(product.pool, settings, late=SOON)
+        await hear(product.pool, settings, late=False)
         heard["left"] = ("dissatisfied", second(4))
         assert await read_moods(product) == heard
         kind = replace(settings, rewards=RewardMap(classifier=f"{__name__}:please"))
-        await hear(product.pool, kind, late=SOON)
+        await hear(product.pool, kind, late=False)
         moods = {id: mood for id, (mood, _) in (await read_moods(product)).items()}
         assert moods.pop("strayed") == "neutral"  # nothing was said of it
         assert set(moods.values()) == {"satisfied"}
@@ -146,6 +148,58 @@ def test_what_was_said_next_is_heard_once_and_by_the_classifier_that_is_set(
 
 def please(text: str) -> str:
     return "satisfied"
+
+
+def test_chats_with_a_base_that_is_gone_stay_unheard(
+    database_dsn: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    former = "former@000000000000"
+
+    async def test(product: Product) -> None:
+        async with product.pool.connection() as conn:
+            await register(conn, Checkpoint(former, "base", tmp_path / "former"), {})
+        then: dict[str, Any] = {"checkpoint": former, "session": "then"}
+        await record(
+            product,
+            ask("before", ["Hi."], second(1), **then),
+            ask("left", ["Hi.", NO], second(2), **then),
+            ask("now", ["Hi."], second(3)),
+            ask("last", ["Hi.", THANKS], second(4)),
+        )
+        settings = product.config.for_worker()
+        for _ in range(2):
+            await hear(product.pool, settings, late=True)
+        assert await read_moods(product) == {"now": ("satisfied", second(4))}
+        assert caplog.text.count(f"{tmp_path / 'former'} stays unheard") == 1
+        make_tokenizer().save_pretrained(tmp_path / "former")
+        await hear(product.pool, settings, late=True)
+        assert (await read_moods(product))["before"] == ("dissatisfied", second(2))
+
+    with_chats(database_dsn, tmp_path, test)
+
+
+def test_a_canary_goes_on_where_nothing_can_be_heard(
+    database_dsn: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test(product: Product) -> None:
+        await product.try_out(GOOD)
+        await record(
+            product,
+            ask("first", ["Hi."], second(1)),
+            ask("next", ["Hi.", NO], second(2)),
+        )
+        worker = product.worker()
+        worker.settings = worker.steps.shop.settings = replace(
+            worker.settings, rewards=RewardMap(classifier="nobody:knows")
+        )
+        for _ in range(2):
+            worker.steps.trying.next_look = 0.0
+            cycle = await worker.turn()
+            assert cycle is not None
+            assert (cycle.state, cycle.outcome) == ("canary", None)
+        assert caplog.text.count("without what users say next") == 1
+
+    with_chats(database_dsn, tmp_path, test)
 
 
 def test_what_was_heard_is_not_looked_for_again_but_for_what_came_late(
@@ -159,13 +213,66 @@ def test_what_was_heard_is_not_looked_for_again_but_for_what_came_late(
         rows = [ask(f"g{n}", said[: n + 1], asked + timedelta(seconds=n)) for n in range(7)]
         await record(product, *rows)
         settings = product.config.for_worker()
-        await hear(product.pool, settings, late=SOON)
+        await hear(product.pool, settings, late=False)
         assert set(await read_moods(product)) == {f"g{n}" for n in range(6)}
         await record(product, ask("late", [*said, NO], asked + timedelta(seconds=9)))
-        await hear(product.pool, settings, late=SOON)
+        await hear(product.pool, settings, late=False)
         assert "g6" not in await read_moods(product)
-        await hear(product.pool, settings, late=LATE)
+        await hear(product.pool, settings, late=True)
         assert "g6" in await read_moods(product)
+
+    with_chats(database_dsn, tmp_path, test)
+
+
+def test_a_look_does_not_wait_until_all_is_heard(
+    database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hearing, "BATCH", 2)
+    monkeypatch.setattr(trying, "HEARING", 0.0)
+    asked = START - timedelta(hours=1, minutes=1)
+
+    async def test(product: Product) -> None:
+        await product.try_out(GOOD)
+        said = [ON, NO, ON, NO, ON, NO]
+        rows = [ask(f"g{n}", said[: n + 1], asked + timedelta(seconds=n)) for n in range(6)]
+        await record(product, *rows)
+        worker = product.worker()
+        for count in (1, 3, 5, 5):
+            worker.steps.trying.next_look = 0.0
+            cycle = await worker.turn()
+            assert cycle is not None
+            assert cycle.state == "canary"
+            assert len(await read_moods(product)) == count
+
+    with_chats(database_dsn, tmp_path, test)
+
+
+def test_what_was_long_in_being_answered_is_heard(database_dsn: str, tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+
+    async def test(product: Product) -> None:
+        settings = product.config.for_worker()
+        await hear(product.pool, settings, late=True)
+        async with product.pool.connection() as conn:
+            await conn.execute(
+                "update hearings set until = %(at)s, whole = %(at)s", {"at": days(3)}
+            )
+        await hear(product.pool, settings, late=False)  # a look at a canary of today
+        slow = now - timedelta(minutes=5)
+        await record(
+            product,
+            ask("hasty", ["Hi."], slow),
+            ask("slow", ["Hi.", NO], slow + timedelta(seconds=1)),
+            ask("lost", ["Hi."], days(2), session="spilled"),
+            ask("found", ["Hi.", NO], days(2) + timedelta(seconds=1), session="spilled"),
+        )
+        await hear(product.pool, settings, late=False)
+        assert set(await read_moods(product)) == {"hasty"}
+        await hear(product.pool, settings, late=True)  # the next cycle's
+        assert set(await read_moods(product)) == {"hasty", "lost"}
+
+    def days(number: int) -> datetime:
+        return now - timedelta(days=number)
 
     with_chats(database_dsn, tmp_path, test)
 
@@ -216,7 +323,7 @@ def test_what_was_said_after_an_opened_thought_is_heard(database_dsn: str, tmp_p
                 "not it", ["Hi."], START + timedelta(seconds=1), session="other", prompt_ids=second
             ),
         )
-        await hear(product.pool, product.config.for_worker(), late=SOON)
+        await hear(product.pool, product.config.for_worker(), late=False)
         moods = {id: mood for id, (mood, _) in (await read_moods(product)).items()}
         assert moods == {"wrong": "dissatisfied", "other": "neutral"}
 

@@ -17,6 +17,7 @@ from liveweights.record import day_files, quarantine, read, rollups
 from liveweights.record.archive import archive, restore, rewrite
 from liveweights.record.archive_rows import Archived, ArchiveError, read_archives
 from liveweights.record.errors import UnknownGeneration
+from liveweights.record.followups import Heard, begin_hearing, note_heard
 from liveweights.record.writer import Writer
 from liveweights.store.database import Connection, open_pool
 from liveweights.store.partitions import ensure
@@ -378,3 +379,29 @@ def test_the_files_of_a_day_that_is_back_are_written_anew(
     assert (done.generations, done.restored_at) == (ROWS + 1, back.restored_at)
     assert count_rows(tmp_path)["2026-02-01.generations.parquet"] == ROWS + 1
     assert ask(database_dsn, read_archives) == [done]
+
+
+def test_a_day_that_is_back_is_heard_anew_also_by_who_was_hearing(
+    database_dsn: str, tmp_path: Path
+) -> None:
+    write(database_dsn)
+    day = DAY.date()
+    ask(database_dsn, lambda conn: archive(conn, day, tmp_path))
+
+    async def go(conn: Connection) -> tuple[Heard, Heard]:
+        began = await begin_hearing(conn, "live", "c")
+        await note_heard(conn, "live", "c", DAY + timedelta(days=9), began=began, late=True)
+        await conn.execute("set time zone 'America/Los_Angeles'")
+        await conn.commit()
+        await restore(conn, day, tmp_path)
+        back = await begin_hearing(conn, "live", "c")
+        await note_heard(conn, "live", "c", DAY + timedelta(days=9), began=began, late=True)
+        await conn.commit()
+        assert await begin_hearing(conn, "live", "c") == back
+        await note_heard(conn, "live", "c", DAY + timedelta(days=1), began=back, late=False)
+        return back, await begin_hearing(conn, "live", "c")
+
+    back, after = ask(database_dsn, go)
+    midnight = DAY.replace(hour=0)
+    assert (back.until, back.whole) == (midnight, midnight)
+    assert (after.until, after.whole) == (DAY + timedelta(days=1), midnight)

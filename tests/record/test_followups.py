@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 from liveweights.record.followups import (
@@ -9,10 +11,12 @@ from liveweights.record.followups import (
     Unheard,
     count_follow_ups,
     find_unheard,
+    keep_moods,
     read_follow_ups,
 )
 from liveweights.record.generation import Generation
 from liveweights.record.readable import Readable
+from liveweights.store.database import Connection
 
 from .rows import START, make_feedback, make_generation
 from .test_window import ask, claim, claimed, hear, record
@@ -68,6 +72,59 @@ def test_what_goes_on_is_found_with_what_was_said_then(
     hear(database_dsn, {"first": "neutral"})
     assert find("tests:none") == Page(found[1:], None)
     assert find("c") == Page(found, None)  # another classifier reads all again
+
+
+def test_prompts_of_what_was_heard_are_not_read(database_dsn: str, begin_cycle: Begin) -> None:
+    begin_cycle()
+    draw = random.Random(0)
+    long = [draw.randrange(1 << 30) for _ in range(4000)]  # too long to stand in the row
+    record(database_dsn, *(chat(f"g{n}", n, prompt_ids=[*long, *range(n)]) for n in range(1, 5)))
+
+    async def find(conn: Connection) -> tuple[int, int]:
+        """How many are unheard, and how many pages of long values were read."""
+        before = await count(conn)
+        page = await find_unheard(conn, "live", "tests:none", (START, ""), most=99, last=0)
+        assert all(one.rest == [int(one.id[1:]) - 1] for one in page.unheard)
+        return len(page.unheard), await count(conn) - before
+
+    async def count(conn: Connection) -> int:
+        await conn.execute("select pg_stat_force_next_flush()")
+        await conn.commit()
+        cursor = await conn.execute(
+            "select sum(toast_blks_read + toast_blks_hit)::bigint from pg_statio_user_tables"
+            " where relname like 'generations%'"
+        )
+        row = await cursor.fetchone()
+        await conn.commit()
+        assert row is not None
+        return row[0]
+
+    unheard, pages = ask(database_dsn, find)
+    assert unheard == 3
+    assert pages > 0
+    hear(database_dsn, {f"g{n}": "neutral" for n in range(1, 4)})
+    assert ask(database_dsn, find) == (0, 0)
+
+
+def test_requests_of_the_same_moment_come_one_after_the_other(
+    database_dsn: str, begin_cycle: Begin
+) -> None:
+    """As imports have the choices of a line, and logs in whole seconds."""
+    cycle = begin_cycle()
+    said = ("a1", "a2", "b1", "b2", "c1")
+    record(database_dsn, *(chat(id, ord(id[0])) for id in said))
+
+    async def hear_all(conn: Connection) -> list[tuple[str, str]]:
+        page = await find_unheard(conn, "live", "c", (START, ""), most=99, last=0)
+        await keep_moods(conn, [(one, "neutral") for one in page.unheard], "c")
+        await conn.commit()
+        return [(one.answer, one.id) for one in page.unheard]
+
+    assert ask(database_dsn, hear_all) == list(pairwise(said))
+    record(database_dsn, *(make_feedback(f"f-{id}", id, signal="rejected") for id in said))
+    claim(database_dsn, cycle)
+    nexts = {one: [ord(next[0])] for one, next in pairwise(said)}
+    assert ask(database_dsn, lambda conn: read_follow_ups(conn, cycle)) == nexts
 
 
 def test_a_chat_answer_is_read_once_its_next_message_says_something(

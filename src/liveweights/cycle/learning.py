@@ -14,7 +14,7 @@ import msgspec
 from liveweights import __version__
 from liveweights.cycle import ledger
 from liveweights.cycle.bases import Switch, read_switch
-from liveweights.cycle.hearing import LATE, hear
+from liveweights.cycle.hearing import hear
 from liveweights.cycle.jobs import Start, is_own, make_job
 from liveweights.cycle.ledger import Cycle
 from liveweights.cycle.lessons import Lessons
@@ -51,7 +51,7 @@ class Learning:
         """Claim what nobody has learnt from."""
         learn, trial, switch = self.settings.learn, read_trial(cycle), read_switch(cycle)
         terms = self.shop.terms
-        await hear(self.shop.pool, self.settings, late=LATE)
+        await hear(self.shop.pool, self.settings, late=True)
         async with self.shop.pool.connection() as conn, terms.renewed(conn):
             onto = switch.base if switch else await ancestry.root_of(conn, cycle.incumbent)
             lessons = Lessons(terms, self.settings.model, onto)

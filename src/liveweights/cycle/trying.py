@@ -8,9 +8,10 @@ import time
 from dataclasses import dataclass
 
 import msgspec
+import psycopg
 
 from liveweights.cycle import ledger, live
-from liveweights.cycle.hearing import SOON, hear
+from liveweights.cycle.hearing import hear
 from liveweights.cycle.ledger import Cycle
 from liveweights.cycle.settings import WorkerSettings
 from liveweights.cycle.workshop import Workshop
@@ -19,8 +20,13 @@ from liveweights.release.alias import Alias, StaleVersion
 from liveweights.release.audience import count_audience
 from liveweights.release.course import read_reason
 from liveweights.store.database import Connection
+from liveweights.store.faults import Fault, fault_of, note_fault
 
 log = logging.getLogger(__name__)
+
+HEARING = 5.0
+"""Seconds after which a look judges by what was heard: the first time that a model's chats are
+heard, there may be years of them, and the canary's guards do not wait for that."""
 
 
 @dataclass(slots=True)
@@ -30,6 +36,8 @@ class Trying:
     shop: Workshop
     next_look: float = 0.0
     """When, on the monotonic clock, the canary is looked at again."""
+    deaf: str = ""
+    """Why the last look could not hear what was said next."""
 
     @property
     def settings(self) -> WorkerSettings:
@@ -45,7 +53,7 @@ class Trying:
             alias = await aliases.read(conn, cycle.alias)
             if alias.canary != cycle.candidate:
                 return await self._after_canary(conn, cycle, alias)
-        await hear(self.shop.pool, self.settings, late=SOON)
+        await self._hear()
         async with self.shop.pool.connection() as conn:
             evidence = await live.read_evidence(conn, alias, self.settings.rewards)
         judged = await asyncio.to_thread(
@@ -74,6 +82,19 @@ class Trying:
             return await ledger.advance(
                 conn, cycle, "ended", outcome=outcome, reason=move.reason, canary=report
             )
+
+    async def _hear(self) -> None:
+        """What was said next, if it can be heard: no canary is taken back because it cannot."""
+        try:
+            await hear(self.shop.pool, self.settings, late=False, within=HEARING)
+        except Exception as error:
+            if isinstance(error, psycopg.Error) and fault_of(error) is not Fault.REQUEST:
+                raise  # the look is taken again
+            if self.deaf != (why := repr(error)):
+                note_fault(log, error, "the canary is judged without what users say next")
+                self.deaf = why
+        else:
+            self.deaf = ""
 
     async def _after_canary(self, conn: Connection, cycle: Cycle, alias: Alias) -> Cycle:
         """Somebody promoted, aborted or rolled back by hand."""

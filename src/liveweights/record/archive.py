@@ -32,6 +32,7 @@ from liveweights.record.day_files import (
     write_files,
 )
 from liveweights.record.dropping import drop_copies, keep_readers
+from liveweights.record.followups import hear_anew
 from liveweights.record.parquet import merge_table, read_table, require_parquet
 from liveweights.store.database import Connection
 from liveweights.store.partitions import TABLES, days, drop, ensure
@@ -132,7 +133,7 @@ async def restore(
             await _read(conn, folder, archived)
         await set_restored(conn, day, borrowed=borrow)
         if not borrow:
-            await conn.execute("update hearings set until = least(until, %s)", (day,))
+            await hear_anew(conn, day)
         done = await find_archived(conn, day)
         if also is not None:
             await also(conn, done)

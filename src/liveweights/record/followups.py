@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import LiteralString
 
 from liveweights.record.feedback import Mood
@@ -13,17 +13,18 @@ from liveweights.record.readable import READABLE, Readable
 from liveweights.store.database import Connection
 from liveweights.store.partitions import day_of
 
-EARLIEST = datetime.min.replace(tzinfo=UTC)
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
-# The next request of a session. Whether it goes on with the same conversation is for the reader
-# of its tokens to see; tokens of another base are not of the same conversation.
+# The next request of a session; of several at the same time, as imports have them, each is the next
+# of but one. Whether it goes on with the same conversation is for the reader of its tokens to see;
+# tokens of another base are not of the same conversation.
 NEXT = """
 select n.prompt_ids, n.created_at from generations n
 where n.tenant = g.tenant and n.session = g.session and n.alias = g.alias
-  and n.endpoint = 'chat' and n.consent and n.created_at > g.created_at
+  and n.endpoint = 'chat' and n.consent and (n.created_at, n.id) > (g.created_at, g.id)
   and (select root from ancestry where id = n.checkpoint) is not distinct from
       (select root from ancestry where id = g.checkpoint)
-order by n.created_at limit 1
+order by n.created_at, n.id limit 1
 """
 
 READ = f"""
@@ -37,49 +38,73 @@ where s.cycle = %s and g.endpoint = 'chat' and g.session is not null
 
 # The answer before a request, as `NEXT` has it the other way round.
 PREVIOUS = """
-select g.id, g.day, g.checkpoint, g.prompt_ids, g.output from generations g
+select g.id, g.day, (select root from ancestry where id = g.checkpoint) as root,
+    g.output <> '' as says
+from generations g
 where g.tenant = n.tenant and g.session = n.session and g.alias = n.alias
-  and g.endpoint = 'chat' and g.consent and g.created_at < n.created_at
+  and g.endpoint = 'chat' and g.consent and (g.created_at, g.id) < (n.created_at, n.id)
   and (select root from ancestry where id = g.checkpoint) is not distinct from
       (select root from ancestry where id = n.checkpoint)
-order by g.created_at desc limit 1
+order by g.created_at desc, g.id desc limit 1
 """
 
 # Requests page by page, each with the answer before it where that was not heard yet. The end of
 # that one's prompt is for the reader to compare: a template may not repeat all of it. Behind it
-# stand the answer's text and the next message, where it is the same conversation.
+# stand the answer's text and the next message, where it is the same conversation. Prompts are
+# long, and most requests were heard before: theirs are not read.
 UNHEARD = f"""
 with n as materialized (
-    select id, created_at, tenant, session, alias, checkpoint, prompt_ids from generations
+    select day, id, created_at, tenant, session, alias, checkpoint from generations
     where alias = %(model)s and endpoint = 'chat' and session is not null and consent
       and (created_at, id) > (%(at)s, %(id)s)
     order by created_at, id limit %(most)s
+), pairs as materialized (
+    select n.created_at, n.id, n.day, before.id as answer, before.day as answered, before.root
+    from n left join lateral (
+        select g.id, g.day, g.root from ({PREVIOUS}) g
+        where g.says
+          and not exists (
+              select from feedback f
+              where f.day = g.day and f.generation = g.id and f.signal <> 'shown')
+          and not exists (
+              select from follow_ups h
+              where h.day = g.day and h.generation = g.id and h.classifier = %(classifier)s)
+    ) before on true
 )
-select n.created_at, n.id, before.id, before.root, before.asked, before.rest
-from n left join lateral (
-    select g.id, (select root from ancestry where id = g.checkpoint) as root,
-        g.prompt_ids[shared + 1:] as asked,
+select pairs.created_at, pairs.id, answer, root, asked, rest
+from pairs left join lateral (
+    select g.prompt_ids[shared + 1:] as asked,
         case when n.prompt_ids[1:shared] = g.prompt_ids[1:shared]
             then n.prompt_ids[shared + 1:] end as rest
-    from ({PREVIOUS}) g
-    cross join lateral (
+    from generations g, generations n, lateral (
         select greatest(cardinality(g.prompt_ids) - %(last)s, 0) as shared) compared
-    where g.output <> ''
-      and not exists (
-          select from feedback f
-          where f.day = g.day and f.generation = g.id and f.signal <> 'shown')
-      and not exists (
-          select from follow_ups h
-          where h.day = g.day and h.generation = g.id and h.classifier = %(classifier)s)
-) before on true
-order by n.created_at, n.id
+    where g.day = answered and g.id = answer and n.day = pairs.day and n.id = pairs.id
+    limit 1
+) tokens on true
+order by pairs.created_at, pairs.id
+"""
+
+BEGIN = """
+insert into hearings (model, classifier, until, whole)
+values (%(model)s, %(classifier)s, %(earliest)s, %(earliest)s)
+on conflict (model) do update set classifier = excluded.classifier,
+    until = case when hearings.classifier = excluded.classifier
+        then hearings.until else excluded.until end,
+    whole = case when hearings.classifier = excluded.classifier
+        then hearings.whole else excluded.whole end
+returning until, whole, back
 """
 
 HEARD = """
-insert into hearings (model, classifier, until) values (%(model)s, %(classifier)s, %(until)s)
-on conflict (model) do update set classifier = excluded.classifier, until = case
-    when hearings.classifier = excluded.classifier then greatest(hearings.until, excluded.until)
-    else excluded.until end
+update hearings set until = greatest(until, %(until)s),
+    whole = case when %(late)s then greatest(whole, %(until)s) else whole end
+where model = %(model)s and classifier = %(classifier)s and back = %(back)s
+"""
+
+ANEW = """
+update hearings set back = back + 1,
+    until = least(until, %(day)s::timestamp at time zone 'UTC'),
+    whole = least(whole, %(day)s::timestamp at time zone 'UTC')
 """
 
 
@@ -160,13 +185,25 @@ class Page:
     asked: tuple[datetime, str] | None
 
 
-async def heard_until(conn: Connection, model: str, classifier: str) -> datetime | None:
-    """Up to when requests to the model were heard by that classifier; None: it is not its."""
-    cursor = await conn.execute(
-        "select until from hearings where model = %s and classifier = %s", (model, classifier)
-    )
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Requests before ``until`` were heard, but for those that were recorded late; all of them that
+    were recorded by then, before ``whole``. ``back``: how often days were brought back by then."""
+
+    until: datetime
+    whole: datetime
+    back: int
+
+
+async def begin_hearing(conn: Connection, model: str, classifier: str) -> Heard:
+    """How far requests to the model were heard; where it was by another classifier, by this one
+    from now on, from the beginning. Commits."""
+    values = {"model": model, "classifier": classifier, "earliest": EARLIEST}
+    cursor = await conn.execute(BEGIN, values)
     row = await cursor.fetchone()
-    return row[0] if row else None
+    assert row is not None
+    await conn.commit()
+    return Heard(*row)
 
 
 async def find_unheard(
@@ -203,6 +240,16 @@ async def keep_moods(
     await conn.execute(_keep(await hold(conn)), values)
 
 
-async def note_heard(conn: Connection, model: str, classifier: str, until: datetime) -> None:
-    """Note that all requests to the model that were recorded before then were heard."""
-    await conn.execute(HEARD, {"model": model, "classifier": classifier, "until": until})
+async def note_heard(
+    conn: Connection, model: str, classifier: str, until: datetime, *, began: Heard, late: bool
+) -> None:
+    """Note that requests to the model from before then were heard, with ``late`` all that were
+    recorded by now; nothing, where a day was brought back since that hearing ``began``, or
+    another classifier hears."""
+    values = {"model": model, "classifier": classifier, "until": until, "late": late}
+    await conn.execute(HEARD, {**values, "back": began.back})
+
+
+async def hear_anew(conn: Connection, day: date) -> None:
+    """Hear what was asked since that day began (in UTC) once more, in the caller's transaction."""
+    await conn.execute(ANEW, {"day": day})

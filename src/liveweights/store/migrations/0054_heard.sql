@@ -22,9 +22,16 @@ create index follow_ups_telling on follow_ups (at) where mood <> 'neutral';
 create table hearings (
     model text primary key,
     classifier text not null,
-    until timestamptz not null
+    until timestamptz not null,
+    whole timestamptz not null,
+    back integer not null default 0
 );
 comment on table hearings is 'How far the next messages of each model''s chats have been heard.';
 comment on column hearings.model is 'The model that was asked.';
 comment on column hearings.classifier is 'The function that heard them; where another one is set, it begins anew.';
-comment on column hearings.until is 'Requests from before were heard, but for those that were recorded late.';
+comment on column hearings.until is
+'Requests from before were heard, but for those that were recorded late. Looks at a canary begin an hour before it.';
+comment on column hearings.whole is
+'As until, of what cycles heard as they began; they begin a day before it, so that what looks were too early for is heard.';
+comment on column hearings.back is
+'How often a day was brought back, which is to be heard anew; whoever began before that moves nothing on.';
