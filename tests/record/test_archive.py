@@ -17,7 +17,7 @@ from liveweights.record import day_files, quarantine, read, rollups
 from liveweights.record.archive import archive, restore, rewrite
 from liveweights.record.archive_rows import Archived, ArchiveError, read_archives
 from liveweights.record.errors import UnknownGeneration
-from liveweights.record.followups import Heard, begin_hearing, note_heard
+from liveweights.record.hearings import Heard, begin_hearing, note_heard
 from liveweights.record.writer import Writer
 from liveweights.store.database import Connection, open_pool
 from liveweights.store.partitions import ensure

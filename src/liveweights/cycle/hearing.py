@@ -16,13 +16,8 @@ from liveweights.cycle.settings import WorkerSettings
 from liveweights.learn.dialogue import LAST, read_dialogue
 from liveweights.learn.followups import read_mood
 from liveweights.record.feedback import Mood
-from liveweights.record.followups import (
-    Unheard,
-    begin_hearing,
-    find_unheard,
-    keep_moods,
-    note_heard,
-)
+from liveweights.record.followups import Unheard, find_unheard, keep_moods
+from liveweights.record.hearings import begin_hearing, note_heard
 from liveweights.store.database import Connection, Pool
 from liveweights.weights.models import read_tokenizer, say
 from liveweights.weights.registry import NotRegistered, get

@@ -32,7 +32,7 @@ from liveweights.record.day_files import (
     write_files,
 )
 from liveweights.record.dropping import drop_copies, keep_readers
-from liveweights.record.followups import hear_anew
+from liveweights.record.hearings import hear_anew
 from liveweights.record.parquet import merge_table, read_table, require_parquet
 from liveweights.store.database import Connection
 from liveweights.store.partitions import TABLES, days, drop, ensure

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import datetime
 from typing import LiteralString
 
 from liveweights.record.feedback import Mood
@@ -12,8 +12,6 @@ from liveweights.record.holds import hold
 from liveweights.record.readable import READABLE, Readable
 from liveweights.store.database import Connection
 from liveweights.store.partitions import day_of
-
-EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 # The next request of a session; of several at the same time, as imports have them, each is the next
 # of but one. Whether it goes on with the same conversation is for the reader of its tokens to see;
@@ -82,29 +80,6 @@ from pairs left join lateral (
     limit 1
 ) tokens on true
 order by pairs.created_at, pairs.id
-"""
-
-BEGIN = """
-insert into hearings (model, classifier, until, whole)
-values (%(model)s, %(classifier)s, %(earliest)s, %(earliest)s)
-on conflict (model) do update set classifier = excluded.classifier,
-    until = case when hearings.classifier = excluded.classifier
-        then hearings.until else excluded.until end,
-    whole = case when hearings.classifier = excluded.classifier
-        then hearings.whole else excluded.whole end
-returning until, whole, back
-"""
-
-HEARD = """
-update hearings set until = greatest(until, %(until)s),
-    whole = case when %(late)s then greatest(whole, %(until)s) else whole end
-where model = %(model)s and classifier = %(classifier)s and back = %(back)s
-"""
-
-ANEW = """
-update hearings set back = back + 1,
-    until = least(until, %(day)s::timestamp at time zone 'UTC'),
-    whole = least(whole, %(day)s::timestamp at time zone 'UTC')
 """
 
 
@@ -185,27 +160,6 @@ class Page:
     asked: tuple[datetime, str] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """Requests before ``until`` were heard, but for those that were recorded late; all of them that
-    were recorded by then, before ``whole``. ``back``: how often days were brought back by then."""
-
-    until: datetime
-    whole: datetime
-    back: int
-
-
-async def begin_hearing(conn: Connection, model: str, classifier: str) -> Heard:
-    """How far requests to the model were heard; where it was by another classifier, by this one
-    from now on, from the beginning. Commits."""
-    values = {"model": model, "classifier": classifier, "earliest": EARLIEST}
-    cursor = await conn.execute(BEGIN, values)
-    row = await cursor.fetchone()
-    assert row is not None
-    await conn.commit()
-    return Heard(*row)
-
-
 async def find_unheard(
     conn: Connection,
     model: str,
@@ -238,18 +192,3 @@ async def keep_moods(
         "classifier": classifier,
     }
     await conn.execute(_keep(await hold(conn)), values)
-
-
-async def note_heard(
-    conn: Connection, model: str, classifier: str, until: datetime, *, began: Heard, late: bool
-) -> None:
-    """Note that requests to the model from before then were heard, with ``late`` all that were
-    recorded by now; nothing, where a day was brought back since that hearing ``began``, or
-    another classifier hears."""
-    values = {"model": model, "classifier": classifier, "until": until, "late": late}
-    await conn.execute(HEARD, {**values, "back": began.back})
-
-
-async def hear_anew(conn: Connection, day: date) -> None:
-    """Hear what was asked since that day began (in UTC) once more, in the caller's transaction."""
-    await conn.execute(ANEW, {"day": day})
