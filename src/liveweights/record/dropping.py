@@ -29,10 +29,24 @@ on conflict do nothing
 """
 
 
-async def keep_readers(conn: Connection, day: date) -> None:
-    """Note which cycles have read rows of whom, before the rows are dropped for good, in the
-    caller's transaction: users can be forgotten later, and weights have learnt from them."""
+async def keep_readers(conn: Connection, day: date) -> dict[int, int]:
+    """Note which cycles have read rows of whom, before the rows are dropped for good: users can be
+    forgotten later, and weights have learnt from them. Returns what `count_read` said then.
+
+    In the caller's transaction, before whoever writes has to wait: it takes long where cycles have
+    read much. Twice is as once.
+    """
+    read = await count_read(conn, day)
     await conn.execute(KEEP_READERS, (day, day))
+    return read
+
+
+async def count_read(conn: Connection, day: date) -> dict[int, int]:
+    """How many of the day's rows each cycle has read."""
+    cursor = await conn.execute(
+        "select cycle, count(*) from cycle_rows where day = %s group by cycle", (day,)
+    )
+    return dict(await cursor.fetchall())
 
 
 async def drop_copies(conn: Connection, day: date) -> None:
