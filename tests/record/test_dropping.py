@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import LiteralString
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
 
 from liveweights.record.archive import archive
 from liveweights.record.forget import Traces, forget, hash_of
+from liveweights.record.response import response_of
 from liveweights.record.shadow import expire_shadows
 from liveweights.release import aliases
 from liveweights.store.database import Connection
@@ -109,6 +110,48 @@ def test_who_was_read_is_found_when_the_rows_are_gone(
     with psycopg.connect(database_dsn) as conn:
         left = conn.execute("select user_hash, cycle from dropped_reads").fetchall()
     assert left == ([(hash_of("default", "bob"), cycle)] if tie == "session" else [])
+
+
+@pytest.mark.parametrize("tie", ["session", "episode", "begun", "response", "told", "none"])
+def test_the_name_may_be_told_on_another_day(
+    database_dsn: str, tmp_path: Path, begin_cycle: Begin, end_cycle: End, tie: str
+) -> None:
+    prepare(database_dsn)
+    named, read = timed_id(NEXT, 0), timed_id(DAY, 1)
+    began = response_of(named)
+    how: dict[str, Any] = {
+        "session": {"session": "s"},
+        "episode": {"metadata": {"episode": "e"}},
+        "begun": {"metadata": {"episode": began}},
+        "told": {"metadata": {"episode": "e"}},
+    }.get(tie, {})
+    record(
+        database_dsn,
+        make_generation(
+            named,
+            created_at=NEXT,
+            user=ADA,
+            endpoint="chat",
+            **(how if tie in ("session", "episode") else {}),
+        ),
+        make_generation(read, created_at=DAY, user=None, endpoint="chat", **how),
+        make_feedback("f", read),
+    )
+    stored = {
+        "response": [(response_of(read), began, "{}")],
+        "told": [("resp_x", began, '{"metadata": {"episode": "e"}}')],
+    }
+    with psycopg.connect(database_dsn) as conn:
+        for row in stored.get(tie, ()):
+            conn.execute(
+                "insert into responses values (%s, 'default', null, %s, now(), '[]', %s)", row
+            )
+    cycle = begin_cycle()
+    claim(database_dsn, cycle)
+    end_cycle(cycle, "promoted", "m@1")
+    drop(database_dsn, tmp_path)
+    done = ask(database_dsn, lambda conn: forget(conn, "default", ADA))
+    assert (done.generations, done.checkpoints) == (1, [] if tie == "none" else ["m@1"])
 
 
 LOCKS: LiteralString = (
