@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.record.rows import make_generation
 
+from liveweights.gate import questions
 from liveweights.gate.calibration import Draft
 from liveweights.gate.questions import CHAT_TOKENS, NotAnswered, NotReady, ask, ending, served
 from liveweights.gate.scoring import Case
@@ -113,18 +114,33 @@ def test_a_draft_is_another_where_it_ends_elsewhere() -> None:
     assert len(ending(Case("g", "s", "x"), full).stop) == 32
 
 
-def put(*generations: Any) -> tuple[dict[str, Draft], list[Any]]:
-    """Answers of a service that takes ten characters, and the prompts that it was asked."""
+SLOW, BESIDE = 504, 505
+"""Prompts that begin so are answered slowly, and after another was refused."""
+
+
+def put(
+    *generations: Any, at_once: int = 1, kept: dict[str, Draft] | None = None
+) -> tuple[dict[str, Draft], list[Any]]:
+    """Answers of a service that takes ten characters, and the prompts that it was asked. What is
+    answered until it fails is ``kept``."""
     prompts: list[Any] = []
+    failed = asyncio.Event()
 
     async def answer(request: web.Request) -> web.Response:
-        prompts.append((await request.json())["prompt"])
-        if prompts[-1] == [503]:
+        prompt = (await request.json())["prompt"]
+        prompts.append(prompt)
+        if prompt[0] == SLOW:
+            await asyncio.sleep(0.3)
+        if prompt == [BESIDE]:
+            await failed.wait()
+        if prompt == [503]:
+            failed.set()
+        if prompt == [503]:
             return web.json_response({"error": {"message": "starting"}}, status=503)
-        if len(prompts[-1]) > 10:
+        if len(prompt) > 10:
             refused = {"error": {"message": "too long", "code": "context_length_exceeded"}}
             return web.json_response(refused, status=400)
-        told = {"token_logprobs": [-1.0, None if prompts[-1] == "x =" else -2.0]}
+        told = {"token_logprobs": [-1.0, None if prompt == "x =" else -2.0]}
         return web.json_response({"choices": [{"text": " 1", "logprobs": told}]})
 
     async def run() -> dict[str, Draft]:
@@ -136,7 +152,8 @@ def put(*generations: Any) -> tuple[dict[str, Draft], list[Any]]:
         try:
             url = "http://{}:{}".format(*runner.addresses[0][:2])
             cases = [(Case(g.id, "s", None), g) for g in generations]
-            return await ask(url, MODEL, cases, concurrency=1)
+            told = None if kept is None else kept.__setitem__
+            return await ask(url, MODEL, cases, concurrency=at_once, answered=told)
         finally:
             await runner.cleanup()
 
@@ -158,6 +175,26 @@ def test_what_is_too_long_for_this_model_is_not_answered() -> None:
     # What a model of ours took before fits: a refusal is a fault.
     with pytest.raises(NotAnswered, match="did not answer the gate"):
         put(make_generation("own", prompt_ids=list(range(11))))
+
+
+def test_what_is_long_may_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(questions, "SECONDS", 0.1)
+    monkeypatch.setattr(questions, "SECONDS_PER_TOKEN", 0.0)
+    slow = make_generation("slow", prompt_ids=[SLOW, 1, 2])
+    kept: dict[str, Draft] = {}
+    with pytest.raises(TimeoutError, match=f"{MODEL} did not answer a prompt of 3 tokens within"):
+        put(make_generation("quick", prompt_ids=[1]), slow, kept=kept)
+    assert kept == {"quick": Draft(" 1", -3.0)}
+    monkeypatch.setattr(questions, "SECONDS_PER_TOKEN", 10.0)
+    assert put(slow)[0] == {"slow": Draft(" 1", -3.0)}
+
+
+def test_what_is_under_way_when_another_fails_is_answered_and_no_more_is_asked() -> None:
+    kept: dict[str, Draft] = {}
+    rows = [make_generation(f"g{id}", prompt_ids=[id]) for id in (BESIDE, 503, 1, 2, 3)]
+    with pytest.raises(NotReady):
+        put(*rows, at_once=2, kept=kept)
+    assert list(kept) == [f"g{BESIDE}"]
 
 
 def test_a_service_that_cannot_answer_now_is_waited_for() -> None:

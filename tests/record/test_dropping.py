@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
 
 from liveweights.record.archive import archive
 from liveweights.record.forget import Traces, forget, hash_of
+from liveweights.record.response import response_of
 from liveweights.record.shadow import expire_shadows
 from liveweights.release import aliases
 from liveweights.store.database import Connection
 
 from .rows import make_feedback, make_generation
 from .test_archive import DAY, NEXT
+from .test_forget import wait_for
 from .test_rollups import timed_id
 from .test_window import Begin, End, ask, claim, record
 
@@ -106,6 +110,104 @@ def test_who_was_read_is_found_when_the_rows_are_gone(
     with psycopg.connect(database_dsn) as conn:
         left = conn.execute("select user_hash, cycle from dropped_reads").fetchall()
     assert left == ([(hash_of("default", "bob"), cycle)] if tie == "session" else [])
+
+
+@pytest.mark.parametrize("tie", ["session", "episode", "begun", "response", "told", "none"])
+def test_the_name_may_be_told_on_another_day(
+    database_dsn: str, tmp_path: Path, begin_cycle: Begin, end_cycle: End, tie: str
+) -> None:
+    prepare(database_dsn)
+    named, read = timed_id(NEXT, 0), timed_id(DAY, 1)
+    began = response_of(named)
+    how: dict[str, Any] = {
+        "session": {"session": "s"},
+        "episode": {"metadata": {"episode": "e"}},
+        "begun": {"metadata": {"episode": began}},
+        "told": {"metadata": {"episode": "e"}},
+    }.get(tie, {})
+    record(
+        database_dsn,
+        make_generation(
+            named,
+            created_at=NEXT,
+            user=ADA,
+            endpoint="chat",
+            **(how if tie in ("session", "episode") else {}),
+        ),
+        make_generation(read, created_at=DAY, user=None, endpoint="chat", **how),
+        make_feedback("f", read),
+    )
+    stored = {
+        "response": [(response_of(read), began, "{}")],
+        "told": [("resp_x", began, '{"metadata": {"episode": "e"}}')],
+    }
+    with psycopg.connect(database_dsn) as conn:
+        for row in stored.get(tie, ()):
+            conn.execute(
+                "insert into responses values (%s, 'default', null, %s, now(), '[]', %s)", row
+            )
+    cycle = begin_cycle()
+    claim(database_dsn, cycle)
+    end_cycle(cycle, "promoted", "m@1")
+    drop(database_dsn, tmp_path)
+    done = ask(database_dsn, lambda conn: forget(conn, "default", ADA))
+    assert (done.generations, done.checkpoints) == (1, [] if tie == "none" else ["m@1"])
+
+
+LOCKS: LiteralString = (
+    "select count(*) from pg_locks where relation = '{}'::regclass and {} granted"
+    " and mode = 'AccessExclusiveLock'"
+)
+WAITS: LiteralString = (
+    "select count(*) from pg_locks where relation = 'dropped_reads'::regclass and not granted"
+)
+
+
+def test_writers_do_not_wait_for_the_notes_and_what_is_read_meanwhile_is_noted(
+    database_dsn: str, tmp_path: Path, begin_cycle: Begin, end_cycle: End
+) -> None:
+    prepare(database_dsn)
+    ids = [timed_id(DAY, number) for number in range(2)]
+    record(
+        database_dsn,
+        make_generation(ids[0], created_at=DAY, user=ADA),
+        make_generation(ids[1], created_at=DAY, user="bob"),
+        make_feedback("f", ids[0]),
+    )
+    first = begin_cycle()
+    claim(database_dsn, first)
+    end_cycle(first, "promoted", "m@1")
+    second = begin_cycle()
+
+    async def work() -> None:
+        async with (
+            await psycopg.AsyncConnection.connect(database_dsn) as holding,
+            await psycopg.AsyncConnection.connect(database_dsn) as reading,
+            await psycopg.AsyncConnection.connect(database_dsn) as looking,
+            await psycopg.AsyncConnection.connect(database_dsn) as conn,
+        ):
+            await holding.execute("lock table dropped_reads in share mode")
+            task = asyncio.create_task(archive(conn, DAY.date(), tmp_path, keep=False))
+            await wait_for(looking, WAITS, 1)
+            locked = await looking.execute(LOCKS.format("generations", ""))
+            assert await locked.fetchone() == (0,)
+            await reading.execute("select from generations limit 1")
+            await holding.rollback()
+            await wait_for(looking, LOCKS.format("generations", "not"), 1)
+            await reading.execute(
+                "insert into cycle_rows (cycle, generation, split) values (%s, %s, 'train')",
+                (second, ids[1]),
+            )
+            await reading.commit()
+            await task
+
+    asyncio.run(work())
+    with psycopg.connect(database_dsn) as conn:
+        noted = conn.execute("select user_hash, cycle from dropped_reads").fetchall()
+    assert sorted(noted, key=lambda one: one[1]) == [
+        (hash_of("default", ADA), first),
+        (hash_of("default", "bob"), second),
+    ]
 
 
 def test_what_a_canary_answered_unseen_goes_a_week_after_it_ended(database_dsn: str) -> None:

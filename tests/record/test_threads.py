@@ -16,11 +16,11 @@ from tests.serve.api.test_responses import respond
 
 from liveweights.record.archive import archive
 from liveweights.record.conversations import ConversationStore
-from liveweights.record.forget import forget
+from liveweights.record.forget import Traces, forget
 from liveweights.record.forgotten_files import forget_everywhere
 from liveweights.record.response import Conversation, generation_of
 from liveweights.record.responses import ResponseStore
-from liveweights.store.database import open_pool
+from liveweights.store.database import Connection, open_pool
 from liveweights.store.partitions import day_of
 
 from .rows import make_generation
@@ -119,6 +119,43 @@ def test_all_turns_of_what_a_user_began_go(database_dsn: str, talk: Talk) -> Non
     others = 1 if talk is later_than_others else 0  # asked before, by nobody
     assert holding(database_dsn) == (3 + others, 3 + others)
     assert ask(database_dsn, lambda c: forget(c, "default", "ada")).generations == 0
+
+
+@pytest.mark.parametrize("talk", TALKS)
+def test_who_read_what_a_user_began_is_found_when_its_day_is_gone(
+    database_dsn: str, tmp_path: Path, talk: Talk
+) -> None:
+    """Each turn without a name that holds the secret was read by a cycle of its own."""
+    first, tokenizer = use(database_dsn, talk), make_tokenizer()
+    with psycopg.connect(database_dsn) as conn:
+        conn.execute(
+            "insert into checkpoints (id, kind, folder, card) values ('b@0', 'base', '/', '{}')"
+        )
+        conn.execute("insert into aliases (name, live) values ('live', 'b@0')")
+        nameless = conn.execute("select id, prompt_ids from generations where user_id is null")
+        for id, prompt in nameless.fetchall():
+            if SECRET in tokenizer.decode(prompt):
+                conn.execute(
+                    "with made as (insert into cycles (alias, state, incumbent, settings, ended_at)"
+                    " values ('live', 'ended', 'b@0', '{}', now()) returning id)"
+                    " insert into cycle_rows (cycle, generation, split)"
+                    " select id, %s, 'train' from made",
+                    (id,),
+                )
+        cycles = [id for (id,) in conn.execute("select id from cycles order by id").fetchall()]
+    assert cycles
+    day = day_of(generation_of(first))
+    ask(database_dsn, lambda conn: archive(conn, day, tmp_path, keep=False))
+    found: list[int] = []
+
+    async def also(conn: Connection, traces: Traces) -> None:
+        found.extend(traces.cycles)
+
+    ask(database_dsn, lambda conn: forget(conn, "default", "ada", also=also))
+    assert found == cycles
+    for user in ("bob", "cy"):
+        ask(database_dsn, lambda conn, user=user: forget(conn, "default", user, also=also))
+    assert found == cycles
 
 
 def test_it_does_not_matter_what_of_them_is_left(database_dsn: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from liveweights.gate.calibration import Asked, Draft
 from liveweights.gate.drafts import keep_drafts, read_drafts
-from liveweights.gate.questions import ask, ending, served
+from liveweights.gate.questions import ask, ending, prompt_size, served
 from liveweights.gate.scoring import Case
 from liveweights.record.generation import Generation
 from liveweights.store.database import Pool
@@ -33,7 +33,11 @@ class Drafting:
     tell: Callable[[int, int], None] | None = None
 
     async def draft(self, cases: Sequence[tuple[Case, Generation]]) -> list[Asked]:
-        """The greedy drafts of both, of the cases that both could answer."""
+        """The greedy drafts of both, of the cases that both could answer.
+
+        Raises what `questions.ask` raises, when the other has drafted what it can: what is there
+        is kept by then.
+        """
         count = 0
 
         def drafted(number: int) -> None:
@@ -44,8 +48,14 @@ class Drafting:
 
         # Both at a time: what else the machine does meanwhile, it does to both.
         candidate, incumbent = await asyncio.gather(
-            self._draft(self.candidate, cases, drafted), self._draft(self.incumbent, cases, drafted)
+            self._draft(self.candidate, cases, drafted),
+            self._draft(self.incumbent, cases, drafted),
+            return_exceptions=True,
         )
+        if isinstance(candidate, BaseException):
+            raise candidate
+        if isinstance(incumbent, BaseException):
+            raise incumbent
         return [
             Asked(case, candidate[case.generation], incumbent[case.generation])
             for case, _ in cases
@@ -75,7 +85,7 @@ class Drafting:
         cases: Sequence[tuple[Case, Generation]],
         *,
         drawn: bool = False,
-        answered: Callable[[], None] | None = None,
+        answered: Callable[[str, Draft], None] | None = None,
     ) -> dict[str, Draft]:
         """Ask a checkpoint now, whatever is known of it. Raises what `questions.ask` raises."""
         # The incumbent has users to answer besides.
@@ -96,20 +106,43 @@ class Drafting:
         cases: Sequence[tuple[Case, Generation]],
         drafted: Callable[[int], None],
     ) -> dict[str, Draft]:
-        """By generation; it is asked what neither a gate nor a user has had it answer."""
+        """By generation; it is asked what neither a gate nor a user has had it answer, and what it
+        did answer is kept, though it fails then."""
         async with self.pool.connection() as conn:
             known = await read_drafts(conn, checkpoint, self.engine, _digest(cases))
         for case, generation in cases:
             if (draft := served(checkpoint, case, generation)) is not None:
                 known.setdefault(case.generation, draft)
         drafted(len(known))
-        left = [pair for pair in cases if pair[0].generation not in known]
+        left = _short_first([pair for pair in cases if pair[0].generation not in known])
         for place in range(0, len(left), PART):
             part = left[place : place + PART]
-            new = await self.ask(checkpoint, part, answered=lambda: drafted(1))
+            new: dict[str, Draft] = {}
+
+            def note(generation: str, draft: Draft, new: dict[str, Draft] = new) -> None:
+                new[generation] = draft
+                drafted(1)
+
+            try:
+                await self.ask(checkpoint, part, answered=note)
+            except Exception:
+                await self.keep(checkpoint, part, new)
+                raise
             await self.keep(checkpoint, part, new)
             known |= new
         return known
+
+
+def _short_first(cases: Sequence[tuple[Case, Generation]]) -> list[tuple[Case, Generation]]:
+    """By the longest prompt of each session, and in each: what takes long keeps nothing else from
+    being asked, and an engine has the beginning of a session's prompt from the one before."""
+    longest: dict[str, int] = {}
+    for case, generation in cases:
+        longest[case.session] = max(longest.get(case.session, 0), prompt_size(generation))
+    return sorted(
+        cases,
+        key=lambda pair: (longest[pair[0].session], pair[0].session, prompt_size(pair[1])),
+    )
 
 
 def _digest(cases: Sequence[tuple[Case, Generation]]) -> dict[str, str]:

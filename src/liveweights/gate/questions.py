@@ -26,6 +26,11 @@ MARGIN = 8
 
 CHAT_TOKENS = 128
 """Of a chat answer so many tokens are asked for at most: enough to see how it is answered."""
+SECONDS = 120.0
+"""An answer may take so long, however short it is."""
+SECONDS_PER_TOKEN = 0.1
+"""And so much longer for each token of prompt and answer: as a machine without a GPU reads a long
+chat while it has others to answer."""
 
 
 class NotAnswered(RuntimeError):
@@ -99,7 +104,7 @@ async def ask(
     key: str = "",
     concurrency: int,
     drawn: bool = False,
-    answered: Callable[[], None] | None = None,
+    answered: Callable[[str, Draft], None] | None = None,
 ) -> dict[str, Draft]:
     """Drafts by generation id: greedy and nothing withheld, or ``drawn``, as warm as the recorded
     ones and silent where those may be, as for their users.
@@ -107,10 +112,12 @@ async def ask(
     Prompts go out as the token ids that were served, or as they were asked where those are not
     known; of these, what is too long for this model is not answered. An answer ends where
     `ending` says.
-    Calls ``answered`` after each. Raises NotReady, aiohttp.ClientError and TimeoutError, which
-    pass, and NotAnswered for a refusal.
+    Calls ``answered`` with each. Raises NotReady, aiohttp.ClientError and TimeoutError, which
+    pass, and NotAnswered for a refusal: once what was asked before the first of them is answered,
+    too, or has failed.
     """
     gate = asyncio.Semaphore(concurrency)
+    failures: list[Exception] = []
     headers = {"x-training-consent": "no", "x-surface": "gate"}
     if key:
         headers["authorization"] = f"Bearer {key}"
@@ -118,6 +125,7 @@ async def ask(
 
     async def one(session: aiohttp.ClientSession, case: Case, generation: Generation) -> None:
         end = ending(case, generation)
+        limit = _limit(generation, end)
         body: dict[str, Any] = {
             "model": checkpoint,
             "prompt": generation.prompt_ids or prompt_text(generation),
@@ -134,7 +142,9 @@ async def ask(
             }
         if end.stop:
             body["stop"] = end.stop
-        async with gate, session.post(f"{url}/v1/completions", json=body) as response:
+        async with session.post(
+            f"{url}/v1/completions", json=body, timeout=aiohttp.ClientTimeout(total=limit)
+        ) as response:
             if response.status != 200:
                 why = await response.text()
                 if not generation.prompt_ids and "context_length_exceeded" in why:
@@ -143,19 +153,43 @@ async def ask(
                 raise error(f"{checkpoint} did not answer the gate: {why}")
             choice: dict[str, Any] = (await response.json())["choices"][0]
         text: str = choice["text"]
-        drafts[generation.id] = Draft(text.removeprefix(generation.healed), _confidence(choice))
+        draft = Draft(text.removeprefix(generation.healed), _confidence(choice))
+        drafts[generation.id] = draft
         if answered:
-            answered()
+            answered(generation.id, draft)
 
-    timeout = aiohttp.ClientTimeout(total=120)
-    async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
-        try:
-            async with asyncio.TaskGroup() as group:
-                for case, generation in cases:
-                    group.create_task(one(session, case, generation))
-        except ExceptionGroup as failures:
-            raise failures.exceptions[0] from None
+    async def try_one(session: aiohttp.ClientSession, case: Case, generation: Generation) -> None:
+        async with gate:
+            if failures:
+                return
+            try:
+                await one(session, case, generation)
+            except TimeoutError:
+                size, limit = prompt_size(generation), _limit(generation, ending(case, generation))
+                why = f"{checkpoint} did not answer a prompt of {size} tokens within {limit:.0f} s"
+                failures.append(TimeoutError(why))
+            except Exception as error:
+                failures.append(error)
+
+    async with (
+        aiohttp.ClientSession(headers=headers) as session,
+        asyncio.TaskGroup() as group,
+    ):
+        for case, generation in cases:
+            group.create_task(try_one(session, case, generation))
+    if failures:
+        raise failures[0]
     return drafts
+
+
+def prompt_size(generation: Generation) -> int:
+    """Tokens, or characters where it is asked in words."""
+    return len(generation.prompt_ids or prompt_text(generation))
+
+
+def _limit(generation: Generation, end: Ending) -> float:
+    """Seconds that an answer may take."""
+    return SECONDS + SECONDS_PER_TOKEN * (prompt_size(generation) + end.max_tokens)
 
 
 def _confidence(choice: Mapping[str, Any]) -> float:

@@ -31,7 +31,7 @@ from liveweights.record.day_files import (
     remove_files,
     write_files,
 )
-from liveweights.record.dropping import drop_copies, keep_readers
+from liveweights.record.dropping import count_read, drop_copies, keep_readers
 from liveweights.record.hearings import hear_anew
 from liveweights.record.parquet import merge_table, read_table, require_parquet
 from liveweights.store.database import Connection
@@ -58,7 +58,7 @@ async def archive(
     Of a day that is in files already, Postgres has what came late: that goes to further files, or
     is dropped, and the files stay. ``conn`` is outside any transaction. Killed anywhere, the rows
     are in Postgres, in complete files, or in both; the same call goes on. Writers wait for a moment
-    at the end.
+    at the end, when all that takes long is done.
 
     Raises ArchiveError, ParquetUnavailable.
     """
@@ -71,30 +71,31 @@ async def archive(
         if keep:
             require_parquet()
             await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True, exist_ok=True)
-        written: tuple[Look, dict[str, str]] | None = None
+        ready: tuple[Look, dict[str, str], dict[int, int] | None] | None = None
         for attempt in range(TRIES):
-            if written is None:
-                written = await _write(conn, day, folder if keep else None, before)
-            seen, files = written
+            if ready is None:
+                seen, files = await _write(conn, day, folder if keep else None, before)
+                ready = seen, files, await _prepare(conn, day, keep=keep)
+            seen, files, read = ready
             try:
                 async with conn.transaction():
                     await conn.execute("set local lock_timeout = '500ms'")
                     # The whole, as whoever writes locks it first: never in a circle.
                     await conn.execute("lock table generations, feedback in access exclusive mode")
-                    if seen == await look(conn, day):
+                    if seen == await look(conn, day) and (
+                        read is None or read == await count_read(conn, day)
+                    ):
                         if before is not None and not before.is_away:
                             # Postgres has all of it: what is removed now is nowhere missed, and
                             # nothing is left that no row names.
                             await asyncio.to_thread(remove_files, folder, day, files)
-                        if not keep:
-                            await keep_readers(conn, day)
-                        await drop_copies(conn, day)
+                        await drop_copies(conn, day)  # that came since
                         await drop(conn, day)
                         await _put(conn, day, seen, files, before)
                         if also is not None:
                             await also(conn, await find_archived(conn, day))
                         break
-                    written = None
+                    ready = None
             except psycopg.errors.LockNotAvailable:
                 await asyncio.sleep(0.1 * (attempt + 1))
         else:
@@ -170,6 +171,15 @@ async def _write(
         return seen, {}
     part = 1 + max(map(part_of, away.files), default=0) if away else 1
     return await write_files(conn, day, folder, part)
+
+
+async def _prepare(conn: Connection, day: date, *, keep: bool) -> dict[int, int] | None:
+    """All that can be done before writers have to wait; of a day that is not kept, of what rows
+    the readers are noted."""
+    async with conn.transaction():
+        read = None if keep else await keep_readers(conn, day)
+        await drop_copies(conn, day)
+    return read
 
 
 async def _put(

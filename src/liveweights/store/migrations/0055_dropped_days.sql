@@ -1,6 +1,14 @@
 -- Where rows are dropped for good, what was answered to them in the shadow goes with them, and which
 -- cycles had read them stays to be found when a user is forgotten.
 create index shadow_answers_by_day on shadow_answers (generation_day(generation));
+create index drafts_by_day on drafts (generation_day(generation));
+create index cycle_rows_by_day on cycle_rows (day);
+
+-- Who began what an answer of a dropped day goes on from.
+create index responses_by_episode on responses (tenant, (body ->> 'episode'))
+    where body ->> 'episode' is not null;
+create index responses_by_named_episode on responses (tenant, (body -> 'metadata' ->> 'episode'))
+    where body -> 'metadata' ->> 'episode' is not null;
 
 -- The gate's drafts are of another package than what is recorded.
 create function forget_drafts_of(gone date) returns void language sql as $$
