@@ -23,7 +23,7 @@ from liveweights.app.place import Place
 from liveweights.app.profiles import Known
 from liveweights.app.relay import check_relay
 from liveweights.app.report import Listener
-from liveweights.app.restarts import LONGEST, PERMANENT, GaveUp, Restarts, describe, explain
+from liveweights.app.restarts import LONGEST, PERMANENT, GaveUp, Restarts, explain
 from liveweights.app.running import url_of, write_running
 from liveweights.app.start import (
     check_database,
@@ -34,6 +34,7 @@ from liveweights.app.start import (
 )
 from liveweights.app.terms import check_closed, find_closed
 from liveweights.app.welcome import welcome
+from liveweights.child import describe
 from liveweights.config import Config
 from liveweights.engines.context import with_context
 from liveweights.file_modes import make_home
