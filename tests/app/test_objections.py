@@ -26,7 +26,7 @@ from liveweights.meter.prices import Price, price_from
 from liveweights.release.alias import AliasError, AnotherBase
 from liveweights.store import tiers
 from liveweights.store.embedded import EmbeddedPostgres
-from liveweights.store.migrate import migrate, packaged
+from liveweights.store.migrate import Migration, migrate, packaged
 from liveweights.store.tiers import UnsupportedServer
 
 STATE = (
@@ -95,6 +95,20 @@ def test_where_the_cycles_are_another_workers_even_the_schema_stays(
     before = look(empty_dsn)
     refuse(empty_dsn, tmp_path, Held)
     assert look(empty_dsn) == before
+
+
+def test_tables_of_an_older_version_are_asked_only_what_they_can_say(
+    database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The start goes on to their migration, and asks all of what it made."""
+    later = Migration("9999_text.sql", b"alter table leases alter column name type text")
+    wanted = [*packaged(), later]
+    monkeypatch.setattr("liveweights.store.migrate.packaged", lambda: wanted)
+    prepare(database_dsn, alias="own")
+    with psycopg.connect(database_dsn) as conn:
+        conn.execute("alter table leases alter column name type integer using 0")
+    refuse(database_dsn, tmp_path, AnotherBase)
+    assert look(database_dsn)[0][0][-1] == later.name
 
 
 def test_where_the_alias_stands_on_another_base_nothing_is_said_of_prices(

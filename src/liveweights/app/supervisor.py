@@ -18,7 +18,7 @@ from liveweights import deadlines
 from liveweights.access.users import invite_first
 from liveweights.app.billing import read_all_known, settle_billing
 from liveweights.app.hearing import wait_until_deaf
-from liveweights.app.objections import ask_database
+from liveweights.app.objections import ask_database, ask_older
 from liveweights.app.place import Place
 from liveweights.app.profiles import Known
 from liveweights.app.relay import check_relay
@@ -46,7 +46,7 @@ from liveweights.stop_signals import on_stop
 from liveweights.store.account import AccountError
 from liveweights.store.binaries import NoBinaries
 from liveweights.store.embedded import EmbeddedPostgres, ServerError
-from liveweights.store.migrate import migrate
+from liveweights.store.migrate import find_mismatch, migrate
 from liveweights.store.place import PlaceError
 from liveweights.terminal import clean
 from liveweights.terms.decision import Match
@@ -125,26 +125,26 @@ class Supervisor:
         if dsn is None:
             self._postgres = EmbeddedPostgres(self._home / "postgres")
             dsn = await asyncio.to_thread(self._postgres.start)
-        ask = partial(
-            ask_database,
-            dsn,
-            home=self._home,
-            holder=holder,
-            learns="worker" in self._roles,
-            switch=self._switch,
-        )
+        learns = bool(bases) and "worker" in self._roles
         # All that can refuse the start is asked before anything is written. A database of an
         # older version can be asked for less, and the rest once it is of this one.
-        with suppress(psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
-            asked = await self._unless_stopped(ask(config, bases))
-            if asked is None:
+        if await asyncio.to_thread(find_mismatch, dsn) is not None:
+            await self._unless_stopped(ask_older(dsn, config, holder=holder, learns=learns))
+            if self._stopping.is_set():
                 return
-            config, bases = asked
-        if await asyncio.to_thread(migrate, dsn):
-            asked = await self._unless_stopped(ask(config, bases))
-            if asked is None:
-                return
-            config, bases = asked
+            await asyncio.to_thread(migrate, dsn)
+        asking = ask_database(
+            dsn,
+            config,
+            bases,
+            home=self._home,
+            holder=holder,
+            learns=learns,
+            switch=self._switch,
+        )
+        if (asked := await self._unless_stopped(asking)) is None:
+            return
+        config, bases = asked
         self._config = config
         self._dsn = dsn
         place = await self._settle(dsn, bases)
