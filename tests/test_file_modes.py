@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from liveweights.file_modes import close_files, make_home
+from liveweights.file_modes import close_files, make_home, write_durably
 
 
 @pytest.fixture
@@ -63,3 +63,25 @@ def test_every_process_begins_so(start: str) -> None:
         [sys.executable, "-c", code], input="{}\n", capture_output=True, text=True, check=False
     )
     assert done.stdout.strip() == str(0o077), done.stderr
+
+
+def test_a_name_is_given_to_what_is_on_disk_and_is_on_disk_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, done = tmp_path / "note", list[str]()
+    sync = os.fsync
+
+    def note(descriptor: int) -> None:
+        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        name = file.read_text() if file.exists() else "nothing"
+        size = "folder" if is_folder else str(os.fstat(descriptor).st_size)
+        done.append(f"{size} while it says {name}")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    write_durably(file, b"first")
+    assert done == ["5 while it says nothing", "folder while it says first"]
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    write_durably(file, b"second")
+    assert done[2:] == ["6 while it says first", "folder while it says second"]
+    assert list(tmp_path.iterdir()) == [file]

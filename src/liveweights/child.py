@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""Signals that no process gets by its own fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +21,25 @@ class Ended:
     messages: str
 
     @property
+    def was_killed(self) -> bool:
+        """Whether it was ended from outside, most often for want of memory: what it was asked is
+        not known, and may be had another time."""
+        return -self.code in _FROM_OUTSIDE
+
+    @property
     def last_line(self) -> str:
         return self.messages.strip().rpartition("\n")[2]
+
+
+def describe(code: int) -> str:
+    """How a process ended, in words."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"{name}, often for want of memory" if name == "SIGKILL" else name
 
 
 async def run_child(

@@ -13,6 +13,23 @@ def close_files() -> None:
     os.umask(UMASK)
 
 
+def write_durably(file: Path, content: bytes) -> None:
+    """Give ``file``, which only its owner reads, that content as a whole: after a power cut the old
+    one is there, or the new one."""
+    draft = file.with_name(f"{file.name}.new")
+    draft.unlink(missing_ok=True)
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as sink:
+        sink.write(content)
+        sink.flush()
+        os.fsync(sink.fileno())
+    draft.rename(file)
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
 def make_home(folder: Path) -> None:
     """Make the folder where it is missing, closed to other users.
 

@@ -7,10 +7,11 @@ that ask the API too.
 
 from __future__ import annotations
 
-import os
 import secrets
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from liveweights.file_modes import write_durably
 
 FILE = "service-key"
 PREFIX = "liveweights-own-"
@@ -21,11 +22,7 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 def make_key(home: Path) -> str:
     """A new key, in a file of ``home`` that only its owner reads."""
     key = PREFIX + secrets.token_urlsafe(32)
-    draft = home / f"{FILE}.new"
-    draft.unlink(missing_ok=True)
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(key)
-    draft.rename(home / FILE)
+    write_durably(home / FILE, key.encode())
     return key
 
 

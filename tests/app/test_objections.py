@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import psycopg
 import pytest
+from tests.folders import make_folder
 from tests.weights.gguf_files import write_gguf
 
+from liveweights.app import supervisor as supervising
 from liveweights.app.running import read_running
 from liveweights.app.supervisor import Supervisor
-from liveweights.config import Config
+from liveweights.config import EMBEDDED, Config
 from liveweights.cycle import ledger
-from liveweights.holder import Held, Holder
+from liveweights.holder import Held, Holder, is_held
 from liveweights.meter.price_rows import settle_prices
 from liveweights.meter.prices import Price, price_from
-from liveweights.release.alias import AnotherBase
+from liveweights.release.alias import AliasError, AnotherBase
 from liveweights.store import tiers
-from liveweights.store.migrate import migrate, packaged
+from liveweights.store.embedded import EmbeddedPostgres
+from liveweights.store.migrate import Migration, migrate, packaged
 from liveweights.store.tiers import UnsupportedServer
 
 STATE = (
@@ -60,12 +66,16 @@ def prepare(dsn: str, *, owner: str = "", alias: str = "") -> None:
 
 
 def refuse(
-    dsn: str, folder: Path, error: type[Exception], *, roles: tuple[str, ...] = ("api", "worker")
+    dsn: str | None,
+    folder: Path,
+    error: type[Exception],
+    *,
+    roles: tuple[str, ...] = ("api", "worker"),
 ) -> None:
     file = write_gguf(folder / "own.gguf")
     settings = {
         "models": {"own": {"base": str(file)}},
-        "database": dsn,
+        "database": dsn or EMBEDDED,
         "cache": str(folder / "cache"),
         "api": {"port": 0},
         "prices": {},
@@ -87,6 +97,20 @@ def test_where_the_cycles_are_another_workers_even_the_schema_stays(
     assert look(empty_dsn) == before
 
 
+def test_tables_of_an_older_version_are_asked_only_what_they_can_say(
+    database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The start goes on to their migration, and asks all of what it made."""
+    later = Migration("9999_text.sql", b"alter table leases alter column name type text")
+    wanted = [*packaged(), later]
+    monkeypatch.setattr("liveweights.store.migrate.packaged", lambda: wanted)
+    prepare(database_dsn, alias="own")
+    with psycopg.connect(database_dsn) as conn:
+        conn.execute("alter table leases alter column name type integer using 0")
+    refuse(database_dsn, tmp_path, AnotherBase)
+    assert look(database_dsn)[0][0][-1] == later.name
+
+
 def test_where_the_alias_stands_on_another_base_nothing_is_said_of_prices(
     database_dsn: str, tmp_path: Path
 ) -> None:
@@ -103,3 +127,40 @@ def test_a_server_that_is_too_old_gets_no_tables(
     refuse(empty_dsn, tmp_path, UnsupportedServer, roles=("api",))
     with psycopg.connect(empty_dsn) as conn:
         assert conn.execute("select to_regclass('migrations')").fetchone() == (None,)
+
+
+@pytest.fixture
+def own() -> Iterator[tuple[Path, EmbeddedPostgres]]:
+    """A folder with a home, and that home's server as a command has started it."""
+    folder = make_folder()
+    server = EmbeddedPostgres(folder / "home" / "postgres", settings={"fsync": "off"})
+    try:
+        migrate(server.start())
+        yield folder, server
+    finally:
+        server.destroy()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_command_keeps_the_server_that_it_started(own: tuple[Path, EmbeddedPostgres]) -> None:
+    folder, server = own
+    prepare(server.dsn, alias="own")
+    with psycopg.connect(server.dsn) as conn:
+        refuse(None, folder, AnotherBase, roles=("api",))
+        assert conn.execute("select 1").fetchone() == (1,)
+    assert server.owned
+
+
+def test_a_server_that_a_command_left_to_the_start_is_ended_with_it(
+    own: tuple[Path, EmbeddedPostgres], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, server = own
+
+    async def ask(*_: Any, **__: Any) -> None:
+        server.stop(unless=partial(is_held, folder / "home"))
+        assert server.is_running()
+        raise AliasError("no")
+
+    monkeypatch.setattr(supervising, "ask_database", ask)
+    refuse(None, folder, AliasError, roles=("api",))
+    assert not server.is_running()

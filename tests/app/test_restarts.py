@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from liveweights.app.place import Place
 from liveweights.app.report import Listener, Report
-from liveweights.app.restarts import AWAY, LONGEST, MOST, PERMANENT, QUICK, SLOW, Restarts, describe
+from liveweights.app.restarts import AWAY, LONGEST, MOST, PERMANENT, QUICK, SLOW, Restarts
 from liveweights.app.supervisor import Supervisor
+from liveweights.child import describe
 from liveweights.config import Config
 from liveweights.serve.api.settings import ApiSettings
 

@@ -21,7 +21,7 @@ from tests.learn.families import make_family, write_family
 
 from liveweights.catalog import check
 from liveweights.catalog.check import check_model, find_fault, is_finite, layers_beyond
-from liveweights.weights.models import BrokenModel, find
+from liveweights.weights.models import BrokenModel, ModelAway, find
 
 Change = Callable[[Path], object]
 LAYER = "model.layers.0.mlp.down_proj.weight"
@@ -208,7 +208,7 @@ def test_what_takes_all_memory_is_ended(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(check, "MEMORY", 1 << 20)
-    with pytest.raises(BrokenModel, match=r"(?i)memory|ended with code"):
+    with pytest.raises(BrokenModel, match=r"(?i)memory|ended with"):
         asyncio.run(check_model(_found(tiny), "tiny", "torch", tmp_path / "cache"))
 
 
@@ -216,7 +216,18 @@ def test_a_process_that_dies_is_said(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(check.sys, "executable", "/bin/false")
-    with pytest.raises(BrokenModel, match="ended with code 1"):
+    with pytest.raises(BrokenModel, match="ended with exit code 1"):
+        asyncio.run(check_model(_found(tiny), "tiny", "torch", tmp_path / "cache"))
+
+
+def test_a_process_that_was_killed_says_nothing_of_the_model(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed = tmp_path / "killed"
+    killed.write_text("#!/bin/sh\nkill -KILL $$\n")
+    killed.chmod(0o700)
+    monkeypatch.setattr(check.sys, "executable", str(killed))
+    with pytest.raises(ModelAway, match="ended with SIGKILL"):
         asyncio.run(check_model(_found(tiny), "tiny", "torch", tmp_path / "cache"))
 
 

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from liveweights.app import supervisor
-from liveweights.app.running import write_running
+from liveweights.app.running import FILE, write_running
 from liveweights.cli import app
 from liveweights.config import DATABASE_URL, EMBEDDED, Config, load_config
 
@@ -105,3 +105,19 @@ def test_a_database_is_not_left_for_an_empty_one_unless_somebody_says_so(
     file.write_text(f'database = "{EMBEDDED}"')
     assert isinstance(start(tmp_path, "up", "--config", str(file)).exception, Started)
     assert len(given) == 2
+
+
+@pytest.mark.parametrize("torn", ["", '{"config": {"database": "po'])
+def test_a_torn_note_of_the_start_before_is_not_asked_where_all_is_said(
+    torn: str, tmp_path: Path, given: list[tuple[Config, Path | None]]
+) -> None:
+    (tmp_path / FILE).write_text(torn)
+    file = tmp_path / "own.toml"
+    file.write_text('alias = "mine"')
+    for words in ((), ("--config", str(file))):
+        result = start(tmp_path, "up", *words)
+        assert result.exit_code == 2
+        assert f"'{EMBEDDED}'" in result.stderr
+    file.write_text(f'database = "{EMBEDDED}"')
+    assert isinstance(start(tmp_path, "up", "--config", str(file)).exception, Started)
+    assert len(given) == 1

@@ -12,6 +12,7 @@ from typing import IO
 import msgspec
 from psycopg.conninfo import make_conninfo
 
+from liveweights.file_modes import write_durably
 from liveweights.store.embedded import DATABASE
 
 ADDRESS = "127.0.0.1"
@@ -50,11 +51,7 @@ def make_secret(folder: Path) -> str:
     """The folder's secret, made if there is none."""
     path = folder / "secret"
     if not path.exists():
-        draft = folder / "secret.new"
-        draft.unlink(missing_ok=True)
-        draft.touch(mode=0o600)
-        draft.write_text(secrets.token_hex(32))
-        draft.rename(path)
+        write_durably(path, secrets.token_hex(32).encode())
     return read_secret(folder)
 
 
@@ -71,9 +68,7 @@ def write_endpoint(folder: Path, endpoint: Endpoint | None) -> None:
     if endpoint is None:
         path.unlink(missing_ok=True)
         return
-    draft = folder / "endpoint.new"
-    draft.write_bytes(msgspec.json.encode(endpoint))
-    draft.rename(path)
+    write_durably(path, msgspec.json.encode(endpoint))
 
 
 def claim(folder: Path) -> IO[str] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -47,8 +47,7 @@ async def ask_database(
         if not bases:
             return config, []
         if learns:
-            for model in config.list_models():
-                await _require_no_worker(conn, model.alias, holder)
+            await _require_no_workers(conn, config, holder)
         standing = {} if switch else await read_bases(conn)
     config, found = await _follow(config, bases, standing, learns=learns)
     known = await asyncio.to_thread(read_known, config, home)
@@ -58,6 +57,22 @@ async def ask_database(
             if model.alias not in denied:
                 await check_stand(conn, model.alias, base, model=model.base, switch=switch)
     return config, found
+
+
+async def ask_older(dsn: str, config: Config, *, holder: Holder, learns: bool) -> None:
+    """As ``ask_database``, of tables of an older version, or of none: what server it is, and whose
+    the cycles are, as far as they can say that. Raises UnsupportedServer, Held."""
+    async with _reading(dsn) as conn:
+        await check_version(conn)
+        if learns:
+            # The rest is asked once they are of this version.
+            with suppress(psycopg.ProgrammingError, psycopg.DataError):
+                await _require_no_workers(conn, config, holder)
+
+
+async def _require_no_workers(conn: Connection, config: Config, holder: Holder) -> None:
+    for model in config.list_models():
+        await _require_no_worker(conn, model.alias, holder)
 
 
 async def _require_no_worker(conn: Connection, alias: str, holder: Holder) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 from dataclasses import dataclass
+
+from liveweights.child import describe
 
 QUICK = 30.0
 """Seconds: a part that dies sooner after it was ready has died quickly."""
@@ -54,17 +55,6 @@ class Restarts:
             self.quick, self.pause = 0, FIRST
         pause, self.pause = self.pause, min(2 * self.pause, LONGEST)
         return pause
-
-
-def describe(code: int) -> str:
-    """An exit code in words."""
-    if code >= 0:
-        return f"exit code {code}"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
-    return f"{name}, often for want of memory" if name == "SIGKILL" else name
 
 
 def explain(role: str, code: int, reason: str) -> str:

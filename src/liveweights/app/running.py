@@ -5,13 +5,13 @@ Commands find them by ``--home``, so that nobody has to repeat ``--config`` or a
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from liveweights.config import EMBEDDED, Config
+from liveweights.file_modes import write_durably
 from liveweights.model_table import ConfigError
 from liveweights.store.database import complete_dsn
 
@@ -59,11 +59,7 @@ def write_running(home: Path, config: Config, url: str, file: Path | None = None
         settings.get(section, {}).pop(key, None)
     settings["api"]["require_keys"] = config.api.asks_for_keys
     kept = {"config": settings, "url": url, "file": "" if file is None else str(file.absolute())}
-    draft = home / f"{FILE}.new"
-    draft.unlink(missing_ok=True)
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as sink:
-        sink.write(msgspec.json.encode(kept))
-    draft.rename(home / FILE)
+    write_durably(home / FILE, msgspec.json.encode(kept))
 
 
 def read_running(home: Path) -> Running | None:
@@ -88,8 +84,8 @@ def read_start(home: Path) -> Start | None:
         return None
     except msgspec.MsgspecError as error:
         raise ConfigError(
-            f"{file} does not say what the service was last started with ({error}): move it away,"
-            " and say --config"
+            f"{file} does not say what the service was last started with ({error}): say its"
+            f" settings file (--config), and in that its `database` ({EMBEDDED!r}: one of its own)"
         ) from error
 
 

@@ -18,12 +18,12 @@ from liveweights import deadlines
 from liveweights.access.users import invite_first
 from liveweights.app.billing import read_all_known, settle_billing
 from liveweights.app.hearing import wait_until_deaf
-from liveweights.app.objections import ask_database
+from liveweights.app.objections import ask_database, ask_older
 from liveweights.app.place import Place
 from liveweights.app.profiles import Known
 from liveweights.app.relay import check_relay
 from liveweights.app.report import Listener
-from liveweights.app.restarts import LONGEST, PERMANENT, GaveUp, Restarts, describe, explain
+from liveweights.app.restarts import LONGEST, PERMANENT, GaveUp, Restarts, explain
 from liveweights.app.running import url_of, write_running
 from liveweights.app.start import (
     check_database,
@@ -34,10 +34,11 @@ from liveweights.app.start import (
 )
 from liveweights.app.terms import check_closed, find_closed
 from liveweights.app.welcome import welcome
+from liveweights.child import describe
 from liveweights.config import Config
 from liveweights.engines.context import with_context
 from liveweights.file_modes import make_home
-from liveweights.holder import Holder, hold_home
+from liveweights.holder import Holder, hold_home, is_held
 from liveweights.machine import yielding_environment
 from liveweights.serve.gateway.counts import find_counter
 from liveweights.service_key import make_key
@@ -45,7 +46,7 @@ from liveweights.stop_signals import on_stop
 from liveweights.store.account import AccountError
 from liveweights.store.binaries import NoBinaries
 from liveweights.store.embedded import EmbeddedPostgres, ServerError
-from liveweights.store.migrate import migrate
+from liveweights.store.migrate import find_mismatch, migrate
 from liveweights.store.place import PlaceError
 from liveweights.terminal import clean
 from liveweights.terms.decision import Match
@@ -92,8 +93,15 @@ class Supervisor:
         make_provider(self._config)
         on_stop(self._stopping.set)
         make_home(self._home)
-        with hold_home(self._home) as holder:
-            await self._run(holder)
+        try:
+            with hold_home(self._home) as holder:
+                await self._run(holder)
+        finally:
+            if self._postgres:
+                # As a command does: one that a command has started is left to it. Once the home is
+                # free, so that whoever of the two is last ends it.
+                needed = partial(is_held, self._home)
+                await asyncio.to_thread(self._postgres.stop, unless=needed)
         if self._gave_up is not None:
             raise self._gave_up
 
@@ -114,47 +122,52 @@ class Supervisor:
                 if (base := await self._unless_stopped(finding)) is None:
                     return
                 bases.append(base)
+        if dsn is None:
+            self._postgres = EmbeddedPostgres(self._home / "postgres")
+            dsn = await asyncio.to_thread(self._postgres.start)
+        learns = bool(bases) and "worker" in self._roles
+        # All that can refuse the start is asked before anything is written. A database of an
+        # older version can be asked for less, and the rest once it is of this one.
+        if await asyncio.to_thread(find_mismatch, dsn) is not None:
+            await self._unless_stopped(ask_older(dsn, config, holder=holder, learns=learns))
+            if self._stopping.is_set():
+                return
+            await asyncio.to_thread(migrate, dsn)
+        asking = ask_database(
+            dsn,
+            config,
+            bases,
+            home=self._home,
+            holder=holder,
+            learns=learns,
+            switch=self._switch,
+        )
+        if (asked := await self._unless_stopped(asking)) is None:
+            return
+        config, bases = asked
+        self._config = config
+        self._dsn = dsn
+        place = await self._settle(dsn, bases)
         try:
-            if dsn is None:
-                self._postgres = EmbeddedPostgres(self._home / "postgres")
-                dsn = await asyncio.to_thread(self._postgres.start)
-            ask = partial(
-                ask_database,
-                dsn,
-                home=self._home,
-                holder=holder,
-                learns="worker" in self._roles,
-                switch=self._switch,
-            )
-            # All that can refuse the start is asked before anything is written. A database of an
-            # older version can be asked for less, and the rest once it is of this one.
-            with suppress(psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
-                asked = await self._unless_stopped(ask(config, bases))
-                if asked is None:
-                    return
-                config, bases = asked
-            if await asyncio.to_thread(migrate, dsn):
-                asked = await self._unless_stopped(ask(config, bases))
-                if asked is None:
-                    return
-                config, bases = asked
-            self._config = config
-            self._dsn = dsn
-            place = await self._settle(dsn, bases)
-            minders = [asyncio.create_task(self._mind(role, place)) for role in self._roles]
-            if self._postgres:
-                minders.append(asyncio.create_task(self._mind_postgres(self._postgres)))
-            stopped = asyncio.create_task(self._stopping.wait())
-            await asyncio.wait({stopped, *minders}, return_when=asyncio.FIRST_COMPLETED)
-            # A minder that ends by itself would leave its part to nobody. All end before Postgres.
-            self._stopping.set()
-            for ended in await asyncio.gather(*minders, return_exceptions=True):
-                if isinstance(ended, BaseException):
-                    raise ended
+            await self._mind_all(place)
         finally:
             if self._postgres:
                 # Also one that a command has started: the home is this service's.
                 await asyncio.to_thread(self._postgres.stop, owned=True)
+                self._postgres = None
+
+    async def _mind_all(self, place: Place) -> None:
+        """Keep all parts alive until it is told to stop; they have ended then."""
+        minders = [asyncio.create_task(self._mind(role, place)) for role in self._roles]
+        if self._postgres:
+            minders.append(asyncio.create_task(self._mind_postgres(self._postgres)))
+        stopped = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait({stopped, *minders}, return_when=asyncio.FIRST_COMPLETED)
+        # A minder that ends by itself would leave its part to nobody. All end before Postgres.
+        self._stopping.set()
+        for ended in await asyncio.gather(*minders, return_exceptions=True):
+            if isinstance(ended, BaseException):
+                raise ended
 
     async def _settle(self, dsn: str, bases: list[Checkpoint]) -> Place:
         """Write down what this start says; what its processes know then."""

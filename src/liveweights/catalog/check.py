@@ -20,13 +20,20 @@ from typing import TYPE_CHECKING, Any
 from liveweights import __version__
 from liveweights.catalog.template import TemplateSettings
 from liveweights.catalog.template import find_fault as find_template_fault
-from liveweights.child import run_child
+from liveweights.child import describe, run_child
 from liveweights.machine import end_with_parent, limit_memory
 from liveweights.ternary.reading import register as register_ternary
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.content import source_files, weight_files
 from liveweights.weights.loading import load_causal
-from liveweights.weights.models import OWN_CODE, BrokenModel, load_tokenizer, read_json, say
+from liveweights.weights.models import (
+    OWN_CODE,
+    BrokenModel,
+    ModelAway,
+    load_tokenizer,
+    read_json,
+    say,
+)
 from liveweights.weights.staging import write_whole
 from liveweights.weights.tensors import open_tensors
 from liveweights.weights.ternary.layout import read_layout
@@ -55,7 +62,8 @@ async def check_model(base: Checkpoint, model: str, engine: str, cache: Path) ->
     (a kind, see ``EngineSettings``) could not serve ``base``.
 
     Its config, tokenizer, template and the engine's own needs are tried, its tensors are compared
-    with what the config says, and each of their values must be a finite number.
+    with what the config says, and each of their values must be a finite number. Raise ModelAway
+    where the process that does this was killed.
     """
     kept = cache / "checked" / f"{base.id}.{engine}.json"
     libraries = {name: version(name) for name in _LIBRARIES} | {"liveweights": __version__}
@@ -64,13 +72,13 @@ async def check_model(base: Checkpoint, model: str, engine: str, cache: Path) ->
             return
     except (OSError, ValueError):
         pass  # not asked yet
-    if (why := await _ask(base, engine)) is not None:
+    if (why := await _ask(base, model, engine)) is not None:
         raise BrokenModel(model, why)
     write_whole(kept, json.dumps(libraries).encode())
 
 
-async def _ask(base: Checkpoint, engine: str) -> str | None:
-    """Why it cannot be served, by a process that reads it; None where it can."""
+async def _ask(base: Checkpoint, model: str, engine: str) -> str | None:
+    """Why it cannot be served, by a process that reads it; None where it can. Raises ModelAway."""
     size = sum(file.stat().st_size for file in weight_files(base.folder))
     patience = PATIENCE + size / SLOWEST
     command = [sys.executable, "-m", "liveweights.catalog.check"]
@@ -81,11 +89,13 @@ async def _ask(base: Checkpoint, engine: str) -> str | None:
             ended = await run_child(command, env=quiet)
     except TimeoutError:
         return f"reading it did not end within {patience:.0f} s"
+    how = f"the process that read it ended with {describe(ended.code)}"
+    if ended.was_killed:
+        raise ModelAway(model, how)
     try:
         why: str | None = json.loads(ended.output)
     except ValueError:
-        last = ended.last_line[:300]
-        return f"the process that read it ended with code {ended.code}: {last}"
+        return f"{how}: {ended.last_line[:300]}"
     return why
 
 

@@ -39,17 +39,18 @@ def find_file(given: Path | None, home: Path) -> Path | None:
 def require_database(config: Config, home: Path) -> None:
     """Ends the command where the service would leave its database for an empty one, and nobody said
     so."""
+    if config.database_url() is not None or config.database == EMBEDDED:
+        return
     start = _read_start(home)
     if start is None or start.database is None:
         return
-    if config.database_url() is None and config.database != EMBEDDED:
-        place = {**conninfo_to_dict(start.database)}
-        place.pop("password", None)
-        raise refuse(
-            f"the service of {home} was last on the database {make_conninfo('', **place)!r}, and"
-            f" nothing names one now: set `database` in the settings file, or ${DATABASE_URL}, as"
-            f' then; `database = "{EMBEDDED}"` begins anew, on a server of its own'
-        )
+    place = {**conninfo_to_dict(start.database)}
+    place.pop("password", None)
+    raise refuse(
+        f"the service of {home} was last on the database {make_conninfo('', **place)!r}, and"
+        f" nothing names one now: set `database` in the settings file, or ${DATABASE_URL}, as"
+        f' then; `database = "{EMBEDDED}"` begins anew, on a server of its own'
+    )
 
 
 def _read_start(home: Path) -> Start | None:

@@ -201,12 +201,17 @@ class EmbeddedPostgres:
         return True
 
     def stop(self, *, owned: bool = False, unless: Callable[[], bool] | None = None) -> None:
-        """End the server if this object owns it, or if it is ``owned`` by whoever calls this,
-        whoever started it: running transactions are rolled back. ``unless`` somebody needs it,
-        which is asked while nobody can start or attach: then it is left to those."""
-        if self._place is None or (self._ownership is None and not owned):
+        """End the server if this object owns it, or if nobody does any more, or if it is ``owned``
+        by whoever calls this, whoever started it: running transactions are rolled back. ``unless``
+        somebody needs it, which is asked while nobody can start or attach: then it is left to
+        those."""
+        if self._place is None or not self.folder.exists():
             return
         with _locked(self.folder / "lock"):
+            # Whoever started it may have left it to whoever it was attached to.
+            self._own()
+            if self._ownership is None and not owned:
+                return
             if unless is None or not unless():
                 self._end()
                 _end_orphans(self._place.data)

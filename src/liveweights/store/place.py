@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from liveweights.file_modes import write_durably
 from liveweights.machine import CLONING_COPY
 from liveweights.store.account import Account
 
@@ -146,9 +147,7 @@ def settle(folder: Path, shared: Path, service_user: str, *, runs: bool = False)
     root = shared / secrets.token_hex(8)
     root.mkdir(mode=0o700)
     (root / ORIGIN).write_text(f"{folder}\n")
-    draft = folder / f"{POINTER}.new"
-    draft.write_text(f"{root}\n")
-    draft.rename(folder / POINTER)
+    write_durably(folder / POINTER, f"{root}\n".encode())
     return _take(root, account)
 
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from liveweights.child import run_child
+from liveweights.child import describe, run_child
 from liveweights.machine import end_with_parent
 from liveweights.terminal import start_logging
 from liveweights.weights.checkpoint import Checkpoint
-from liveweights.weights.models import BrokenModel, find
+from liveweights.weights.models import BrokenModel, ModelAway, find
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +42,14 @@ class _Failure:
 async def find_apart(model: str, cache: Path) -> Checkpoint:
     """As ``models.find``; a wait that is cancelled ends it at once.
 
-    Raises what that does, and BrokenModel where the process did not come to an end.
+    Raises what that does, ModelAway where the process was killed, and BrokenModel where it did not
+    come to an end.
     """
     command = [sys.executable, "-m", "liveweights.weights.finding", model, str(cache)]
     ended = await run_child(command, shown=True)
     if ended.code != 0:
-        raise BrokenModel(model, f"the process that made it ready ended with code {ended.code}")
+        refusal = ModelAway if ended.was_killed else BrokenModel
+        raise refusal(model, f"the process that made it ready ended with {describe(ended.code)}")
     # Of our own process, which unpickles nothing itself.
     found: Checkpoint | _Failure = pickle.loads(ended.output)
     if isinstance(found, _Failure):

@@ -68,7 +68,8 @@ class ModelNotFound(LookupError):
 
 
 class ModelAway(ModelNotFound):
-    """The hub that has it is away or busy: another time it may be had."""
+    """Another time it may be had: the hub that has it is away or busy, or the process that read it
+    was ended by somebody."""
 
     def __init__(self, model: str, why: str) -> None:
         LookupError.__init__(self, f"The model {model!r} cannot be had now: {why.rstrip('.')}.")

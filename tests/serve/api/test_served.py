@@ -134,6 +134,29 @@ def test_each_step_is_recorded_billed_and_of_one_episode() -> None:
     assert usage["output_tokens"] == sum(len(step.output_ids) for step in steps)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_step_is_recorded_before_its_tools_have_answered(stream: bool) -> None:
+    """The service may end while they run, and the client has seen the step."""
+    seen: list[tuple[int, bool]] = []
+
+    def does(given: Mapping[str, Any]) -> str:
+        rows = list(api.recorder.generations.values())
+        seen.append((len(rows), all(row.finish_reason == "stop" for row in rows)))
+        return "found"
+
+    api, _ = api_with([call(), call("Paris"), "Rome."], does)
+    assert respond(api, stream=stream).status == 200
+    assert seen == [(1, True), (2, True)]
+    assert len(api.recorder.generations) == 3
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_response_that_ends_with_its_tools_is_kept(stream: bool) -> None:
+    api, _ = api_with([call()], settings={"steps": 1, "calls": 1})
+    assert respond(api, stream=stream, max_tool_calls=1).status == 200
+    assert api.responses.rows
+
+
 def test_it_is_kept_as_of_the_time_when_it_was_asked() -> None:
     """A user who is forgotten between two steps has asked before."""
     api, _ = api_with([call(), "Rome."])

@@ -180,6 +180,11 @@ class ResponseShape:
         status: Status = "completed" if draft.reason != "length" else "incomplete"
         return [*self._end_reasoning(status), *self._end_message(status)]
 
+    @property
+    def has_calls(self) -> bool:
+        """Whether there are calls that wait to be made here."""
+        return bool(self._waiting)
+
     def take_calls(self) -> list[ServedCall]:
         """The calls that wait to be made, in their order."""
         calls, self._waiting = self._waiting, []

@@ -120,13 +120,21 @@ class Episode:
         await self._record(lambda: keep(self.shape, self.drafts[0]))
 
     async def _record(self, settle: Settle) -> None:
-        """The last step, if it is not yet recorded: whether it was the last one is known only once
-        its tools have answered."""
+        """The last step, if it is not yet recorded, once ``settle`` has passed."""
         if self.drafts and self.drafts[-1].pending:
             try:
                 await settled(self.service, self.drafts[-1], settle)
             finally:
                 charge(self.exchange, self.drafts)
+        elif settle is not None:
+            await settle()
+
+    async def _record_asking(self, draft: Draft) -> None:
+        """A step that was sampled and asks for calls that are made here: they may take long, and
+        the service may end meanwhile. Only one without can be the last word, with which the
+        response is kept."""
+        if draft.reason is not None and self.shape.has_calls:
+            await self._record(None)
 
     async def _take_steps(self, first: str) -> End | None:
         """The bound that ended them."""
@@ -138,7 +146,6 @@ class Episode:
                 if not self.drafts or error.code != CONTEXT_EXCEEDED:
                     raise
                 return "max_output_tokens"
-            await self._record(None)
             await self._sample(step)
             calls = self.shape.take_calls()
             if not calls and step.reason == "stop":
@@ -245,7 +252,9 @@ class Episode:
             self.drafts.append(draft)
 
             async def tell(draft: Draft, token: Token) -> None:
-                await self.telling.tell([shape.token(draft, token)])
+                events = shape.token(draft, token)
+                await self._record_asking(draft)  # before the last token is given
+                await self.telling.tell([events])
 
             emit = tell if self.telling.streamed else None
             async with exchange.waited_for() as watch:
@@ -254,6 +263,7 @@ class Episode:
                 raise ClientGone
         if emit is None:
             shape.read(draft)
+            await self._record_asking(draft)
         await self.telling.tell(shape.end_step(draft))
         self.spent.steps += 1
         self.spent.tokens += len(draft.tokens)
