@@ -321,5 +321,6 @@ def test_postgres_refuses_what_a_question_would_write(database_dsn: str, home: P
     async def sneak(conn: Connection) -> None:
         await conn.execute("update aliases set live = live")
 
-    with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+    with pytest.raises(typer.Exit) as refused:
         query(Config(), home, sneak)
+    assert isinstance(refused.value.__cause__, psycopg.errors.ReadOnlySqlTransaction)
