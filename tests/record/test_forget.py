@@ -410,7 +410,7 @@ def test_how_a_message_sounded_goes_with_whoever_wrote_it(
     )
 
     async def keep(conn: Connection) -> None:
-        heard = [Unheard(now(), "after", id, None, None) for id in ("a", "b", "c")]
+        heard = [Unheard(now(), "after", id, None, [], None) for id in ("a", "b", "c")]
         await keep_moods(conn, [(one, "neutral") for one in heard], "tests:none")
         await conn.commit()
 

@@ -129,8 +129,12 @@ def test_what_is_whole_is_finished_first() -> None:
             os.kill(os.getpid(), signal.SIGHUP)
             done.append("written")
 
-    with Interrupts() as interrupts, pytest.raises(KeyboardInterrupt):
-        write(interrupts)
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests may run under nohup
+    try:
+        with Interrupts() as interrupts, pytest.raises(KeyboardInterrupt):
+            write(interrupts)
+    finally:
+        signal.signal(signal.SIGHUP, before)
     assert done == ["written"]
 
 
