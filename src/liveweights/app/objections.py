@@ -72,16 +72,11 @@ async def ask_older(dsn: str, config: Config, *, holder: Holder, learns: bool) -
 
 async def _require_no_workers(conn: Connection, config: Config, holder: Holder) -> None:
     for model in config.list_models():
-        await _require_no_worker(conn, model.alias, holder)
-
-
-async def _require_no_worker(conn: Connection, alias: str, holder: Holder) -> None:
-    lease = await ledger.read_lease(conn, ledger.lease_of(alias))
-    other = Holder.decode(lease[0]) if lease else None
-    # One of this home was killed: nobody else can be on it, and its lease runs out.
-    if other is None or other.home == holder.home or other.is_dead():
-        return
-    raise Held(ledger.describe_holder(alias, other))
+        lease = await ledger.read_lease(conn, ledger.lease_of(model.alias))
+        other = Holder.decode(lease[0]) if lease else None
+        # One of this home was killed: nobody else can be on it, and its lease runs out.
+        if other is not None and other.home != holder.home and not other.is_dead():
+            raise Held(ledger.describe_holder(model.alias, other))
 
 
 async def _follow(

@@ -6,7 +6,7 @@ Commands find them by ``--home``, so that nobody has to repeat ``--config`` or a
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -15,6 +15,7 @@ from liveweights.file_modes import write_durably
 from liveweights.model_table import ConfigError
 from liveweights.store.database import complete_dsn
 
+T = TypeVar("T")
 FILE = "service.json"
 SECRETS = (("api", "keys"), ("api", "operator_key"), ("oidc", "client_secret"))
 """Settings that no command needs: they are not written down again."""
@@ -64,29 +65,30 @@ def write_running(home: Path, config: Config, url: str, file: Path | None = None
 
 def read_running(home: Path) -> Running | None:
     """None where no service has run. Raises ConfigError for what another version wrote."""
-    file = home / FILE
-    try:
-        return msgspec.json.decode(file.read_bytes(), type=Running)
-    except FileNotFoundError:
-        return None
-    except msgspec.MsgspecError as error:
-        raise ConfigError(
-            f"{file} is of another version of the service ({error}): start it once, or say --config"
-        ) from error
+    return _read(
+        home, Running, "is of another version of the service", "start it once, or say --config"
+    )
 
 
 def read_start(home: Path) -> Start | None:
     """None where no service has run. Raises ConfigError for a file that is broken."""
+    return _read(
+        home,
+        Start,
+        "does not say what the service was last started with",
+        f"say its settings file (--config), and in that its `database` ({EMBEDDED!r}: one of its"
+        " own)",
+    )
+
+
+def _read(home: Path, kind: type[T], wrong: str, mend: str) -> T | None:
     file = home / FILE
     try:
-        return msgspec.json.decode(file.read_bytes(), type=Start)
+        return msgspec.json.decode(file.read_bytes(), type=kind)
     except FileNotFoundError:
         return None
     except msgspec.MsgspecError as error:
-        raise ConfigError(
-            f"{file} does not say what the service was last started with ({error}): say its"
-            f" settings file (--config), and in that its `database` ({EMBEDDED!r}: one of its own)"
-        ) from error
+        raise ConfigError(f"{file} {wrong} ({error}): {mend}") from error
 
 
 def url_of(host: str, port: int) -> str:

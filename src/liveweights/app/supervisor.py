@@ -25,13 +25,7 @@ from liveweights.app.relay import check_relay
 from liveweights.app.report import Listener
 from liveweights.app.restarts import LONGEST, PERMANENT, GaveUp, Restarts, explain
 from liveweights.app.running import url_of, write_running
-from liveweights.app.start import (
-    check_database,
-    find_base,
-    find_port,
-    make_provider,
-    settle,
-)
+from liveweights.app.start import check_database, find_base, find_port, make_provider, settle
 from liveweights.app.terms import check_closed, find_closed
 from liveweights.app.welcome import welcome
 from liveweights.child import describe

@@ -24,7 +24,7 @@ def find_proxy(url: str) -> str | None:
         not proxy
         or not host
         or _is_here(host)
-        or is_excepted(host, parts.port, proxies.get("no", ""))
+        or _is_excepted(host, parts.port, proxies.get("no", ""))
     ):
         return None
     if "://" not in proxy:
@@ -37,7 +37,7 @@ def find_proxy(url: str) -> str | None:
     return proxy
 
 
-def is_excepted(host: str, port: int | None, exceptions: str) -> bool:
+def _is_excepted(host: str, port: int | None, exceptions: str) -> bool:
     """Whether ``exceptions``, as NO_PROXY has them, name the host: by itself, by a domain that it
     is in, by a network, each perhaps with a port, or with all others (``*``)."""
     if proxy_bypass(host):
