@@ -29,10 +29,10 @@ from liveweights.gate.evidence import Selections
 from liveweights.gate.judging import Judging
 from liveweights.gate.scoring import Case, values_of
 from liveweights.gate.suites import heldback, suite
+from liveweights.gate.suites.battery import list_episodes
 from liveweights.gate.verdict import Verdict
 from liveweights.learn.job import WEIGHTS
 from liveweights.record.generation import Generation
-from liveweights.record.window import read
 from liveweights.release import deployments
 from liveweights.store.database import Connection
 from liveweights.weights.checkpoint import Checkpoint
@@ -195,16 +195,17 @@ class Gating:
             return ended
         settings, folder = self.settings, self.shop.folder(cycle)
         async with self.shop.pool.connection() as conn:
-            examples = await read(conn, cycle.id, "held_back")
             held_back = await self._read_suite(conn, cycle, cycle.candidate)
             chats = await read_chats(conn, cycle, settings)
+            asks = bool(list_episodes(settings.gate))
+            episodes = asks and await has_episodes(conn, cycle)
         judging = Judging(
             drafting=self._drafting(cycle),
             settings=settings.gate,
             learn=settings.learn,
             values=values_of(settings.rewards),
             folder=folder,
-            episodes=has_episodes(cycle, examples),
+            episodes=episodes,
         )
         selections = Selections(
             candidate=await self._read_selection(cycle.candidate),

@@ -34,6 +34,7 @@ from liveweights.record.generation import Generation
 from liveweights.record.window import (
     count_earlier,
     list_held_back,
+    read,
     read_held_back,
     read_listed,
     read_unjudged,
@@ -148,10 +149,11 @@ async def read_suite(
     return heldback.read_cases(told, rewards)
 
 
-def has_episodes(cycle: Cycle, held_back: Sequence[Example]) -> bool:
+async def has_episodes(conn: Connection, cycle: Cycle) -> bool:
     """Whether the cycle learnt from whole episodes, or held some back."""
-    learnt = (cycle.learning or {}).get("conduct")
-    return learnt is not None or bool(find_episodes(held_back))
+    if (cycle.learning or {}).get("conduct") is not None:
+        return True
+    return bool(find_episodes(await read(conn, cycle.id, "held_back")))
 
 
 async def _read_base(conn: Connection, cycle: Cycle) -> str:

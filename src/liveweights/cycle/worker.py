@@ -18,7 +18,6 @@ import msgspec
 import psycopg
 
 from liveweights.cycle import ledger, switching
-from liveweights.cycle.attempt import Attempt
 from liveweights.cycle.bases import read_switch
 from liveweights.cycle.ledger import Cycle, LostLease
 from liveweights.cycle.next_turn import LOOKED_AT, plan_next, read_news
@@ -291,9 +290,13 @@ class Worker:
             if again.candidate not in (None, live):
                 note = note_trial(trial)
                 return await ledger.begin_trial(conn, self.alias, again.candidate, note)
-        attempt = await plan_next(conn, self.settings)
         asked = now or again is not None
-        if not asked and not await self._may_begin(conn, attempt):
+        # What is cheap first: it is asked all the time.
+        if not asked and not self.pace.is_time():
+            return None
+        attempt = await plan_next(conn, self.settings)
+        rest = rest_after(self.settings.cycle, attempt.pause)
+        if not asked and await ledger.read_rest(conn, self.alias) < rest:
             return None
         with self.pace.asking():
             news = await read_news(conn, self.settings, attempt)
@@ -312,10 +315,3 @@ class Worker:
             log.info("%s", attempt.why)
         learn = attempt.change(self.settings.learn)
         return await ledger.begin(conn, self.alias, msgspec.to_builtins(learn))
-
-    async def _may_begin(self, conn: Connection, attempt: Attempt) -> bool:
-        """Whether it is worth counting what was said: cheap, as it is asked all the time."""
-        if not self.pace.is_time():
-            return False
-        rest = rest_after(self.settings.cycle, attempt.pause)
-        return await ledger.read_rest(conn, self.alias) >= rest

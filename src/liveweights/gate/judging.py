@@ -16,7 +16,7 @@ from liveweights.gate.monitors import Monitors, watch_kinds
 from liveweights.gate.scoring import Case, Values
 from liveweights.gate.settings import GateSettings
 from liveweights.gate.suites import suite
-from liveweights.gate.suites.battery import Asking, list_episodes, run_battery, run_episodes
+from liveweights.gate.suites.battery import Asking, run_battery, run_episodes
 from liveweights.gate.verdict import Evidence, Verdict, decide
 from liveweights.learn.job import HeldBack
 from liveweights.learn.settings import LearnSettings
@@ -25,8 +25,9 @@ from liveweights.record.generation import Generation
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judging:
-    """How a candidate is judged. The suites' answers are kept in ``folder``. With ``episodes``,
-    where it learnt from some or is judged by some, those of whole episodes are asked, too."""
+    """How a candidate is judged. The suites' answers are kept in ``folder``. With ``episodes``
+    those of whole episodes are asked, too: where there are any, and it learnt from episodes or is
+    judged by some."""
 
     drafting: Drafting
     settings: GateSettings
@@ -85,8 +86,7 @@ class Judging:
         the others where all else passes."""
         drafting, settings = self.drafting, self.settings
         verdict = decide(evidence, settings)
-        with_episodes = self.episodes and bool(list_episodes(settings))
-        if verdict.outcome == "FAIL" or not (with_episodes or settings.suites):
+        if verdict.outcome == "FAIL" or not (self.episodes or settings.suites):
             return verdict
         asking = Asking(
             url=drafting.url,
@@ -97,7 +97,7 @@ class Judging:
             held_back=held_back,
         )
         episodes: tuple[Measured, ...] = ()
-        if with_episodes:
+        if self.episodes:
             episodes, left_out = await run_episodes(asking, settings)
             evidence = self._with(evidence, episodes)
             evidence = msgspec.structs.replace(

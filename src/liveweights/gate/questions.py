@@ -142,16 +142,21 @@ async def ask(
             }
         if end.stop:
             body["stop"] = end.stop
-        async with session.post(
-            f"{url}/v1/completions", json=body, timeout=aiohttp.ClientTimeout(total=limit)
-        ) as response:
-            if response.status != 200:
-                why = await response.text()
-                if not generation.prompt_ids and "context_length_exceeded" in why:
-                    return  # another model took it: none of ours can be asked
-                error = NotReady if response.status in NOT_READY else NotAnswered
-                raise error(f"{checkpoint} did not answer the gate: {why}")
-            choice: dict[str, Any] = (await response.json())["choices"][0]
+        try:
+            async with session.post(
+                f"{url}/v1/completions", json=body, timeout=aiohttp.ClientTimeout(total=limit)
+            ) as response:
+                if response.status != 200:
+                    why = await response.text()
+                    if not generation.prompt_ids and "context_length_exceeded" in why:
+                        return  # another model took it: none of ours can be asked
+                    error = NotReady if response.status in NOT_READY else NotAnswered
+                    raise error(f"{checkpoint} did not answer the gate: {why}")
+                choice: dict[str, Any] = (await response.json())["choices"][0]
+        except TimeoutError:
+            size = prompt_size(generation)
+            why = f"{checkpoint} did not answer a prompt of {size} tokens within {limit:.0f} s"
+            raise TimeoutError(why) from None
         text: str = choice["text"]
         draft = Draft(text.removeprefix(generation.healed), _confidence(choice))
         drafts[generation.id] = draft
@@ -164,10 +169,6 @@ async def ask(
                 return
             try:
                 await one(session, case, generation)
-            except TimeoutError:
-                size, limit = prompt_size(generation), _limit(generation, ending(case, generation))
-                why = f"{checkpoint} did not answer a prompt of {size} tokens within {limit:.0f} s"
-                failures.append(TimeoutError(why))
             except Exception as error:
                 failures.append(error)
 

@@ -8,6 +8,7 @@ from liveweights.record.errors import TooManySteps
 from liveweights.record.example import Episode
 from liveweights.record.examples import read_examples
 from liveweights.record.feedback import MOST_STEPS
+from liveweights.record.response import generation_of
 from liveweights.store.database import Connection
 from liveweights.store.partitions import day_of
 
@@ -35,7 +36,7 @@ async def find_steps(conn: Connection, tenant: str, name: str, *, session: bool)
     An episode is what requests call so in ``metadata.episode``. The id of an answer of
     ``/v1/responses`` names those that go on from it, and itself. Raises TooManySteps.
     """
-    first = f"gen_{name.removeprefix('resp_')}" if name.startswith("resp_") else ""
+    first = generation_of(name) if name.startswith("resp_") else ""
     values = {
         "tenant": tenant,
         "name": name,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -11,19 +11,15 @@ import msgspec
 
 from liveweights.record.batch import Charge, Fate, find_new, prepare, store
 from liveweights.record.binary import decode
-from liveweights.record.forget import forgotten_key
+from liveweights.record.forget import NOT_FORGOTTEN, forgotten_key
 from liveweights.record.refused import COPY, REACTION, Kind, Reaction, Refused
 from liveweights.store.database import Connection
 from liveweights.store.faults import Fault, fault_of
 from liveweights.store.partitions import ensure
 
-INSERT = """
+INSERT = f"""
 insert into quarantine (kind, id, generation, tenant, user_id, reason, form, data, imported)
-select %(kind)s, %(id)s, %(generation)s, %(tenant)s, %(user)s, %(reason)s, %(form)s, %(data)s,
-    %(imported)s
-where not exists (
-    select from forgotten where user_hash = %(key)s and at >= %(created_at)s::timestamptz
-)
+select %s, %s, %s, %s, %s, %s, %s, %s, %s where {NOT_FORGOTTEN}
 """
 
 
@@ -43,8 +39,14 @@ class Kept:
 async def keep(conn: Connection, row: Refused) -> bool:
     """In the caller's transaction, or at once in autocommit. Whether it is kept: an answer to what
     a user asked before being forgotten is not."""
-    key = forgotten_key(row.tenant, row.user)
-    cursor = await conn.execute(INSERT, {**asdict(row), "key": key})
+    cursor = await conn.execute(
+        INSERT,
+        (
+            *(row.kind, row.id, row.generation, row.tenant, row.user),
+            *(row.reason, row.form, row.data, row.imported),
+            *(forgotten_key(row.tenant, row.user), row.created_at),
+        ),
+    )
     return bool(cursor.rowcount)
 
 

@@ -36,16 +36,14 @@ async def stand(
     async with conn.transaction():
         # One start after the other: each sees what the one before it has settled.
         await conn.execute("lock table aliases in share row exclusive mode")
-        await check_stand(conn, name, base, model=model, switch=switch)
-        alias = await _find(conn, name)
-        root = await ancestry.root_of(conn, alias.live) if alias else None
-        if alias and root != base.id and await _is_unserved(conn, name):
+        alias, moves_on, unserved = await _look(conn, name, base, model=model, switch=switch)
+        if alias and unserved:
             await _remove(conn, alias)
             alias = None
         await register(conn, base, card)
         if alias is None:
             return (await aliases.create(conn, name, base.id)).live
-        if root != base.id:
+        if moves_on:
             if also is not None:
                 await also(conn)
             return (await moves.switch(conn, name, base.id, reason=f"started with {model}")).live
@@ -56,20 +54,31 @@ async def check_stand(
     conn: Connection, name: str, base: Checkpoint, *, model: str, switch: bool = False
 ) -> None:
     """Raise what ``stand`` would, and change nothing."""
+    await _look(conn, name, base, model=model, switch=switch)
+
+
+async def _look(
+    conn: Connection, name: str, base: Checkpoint, *, model: str, switch: bool
+) -> tuple[Alias | None, bool, bool]:
+    """The alias, whether it stands on another base, and whether it does that without ever having
+    had an answer to give. Raises what ``stand`` does."""
     alias = await _find(conn, name)
     if alias is None:
-        return
+        return None, False, False
     if alias.tenant is not None:
         raise AliasError(
             f"{name!r} is what {alias.tenant!r} has of its own of {alias.model!r}: call the"
             " model otherwise"
         )
     root = await ancestry.root_of(conn, alias.live)
-    if root == base.id or await _is_unserved(conn, name):
-        return
+    if root == base.id:
+        return alias, False, False
+    if await _is_unserved(conn, name):
+        return alias, True, True
     if not switch:
         raise AnotherBase(_two_ways(name, str(root), base, model))
     await _require_unused(conn, name)
+    return alias, True, False
 
 
 async def _find(conn: Connection, name: str) -> Alias | None:

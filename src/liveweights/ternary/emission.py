@@ -65,9 +65,20 @@ def shares(b: Any, taken: Any, share: Any, stop: Any) -> Generator[tuple[Any, An
     b.cbranch(b.icmp_signed("<", first, stop), work, done)
     b.position_at_end(work)
     end = b.add(first, share)
-    yield first, b.select(b.icmp_signed("<", end, stop), end, stop)
+    yield first, smaller(b, end, stop)
     b.branch(again)
     b.position_at_end(done)
+
+
+def smaller(b: Any, one: Any, other: Any) -> Any:
+    return b.select(b.icmp_signed("<", one, other), one, other)
+
+
+def block_rows(b: Any, first: Any, count: Any, size: int) -> list[Any]:
+    """So many rows from one on, of which ``count`` are there; those beyond are the last once
+    more."""
+    last = b.sub(count, number(1))
+    return [smaller(b, b.add(first, number(row)), last) for row in range(size)]
 
 
 def at(b: Any, pointer: Any, offset: Any) -> Any:

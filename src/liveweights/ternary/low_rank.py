@@ -33,14 +33,9 @@ class LowRank:
         exact = all(torch.equal(one.float(), two) for one, two in zip(halves, given, strict=True))
         return cls(*(halves if exact and reads_halves() else given), scale)
 
-    @property
-    def rank(self) -> int:
-        """R."""
-        return self.down_RK.shape[0]
-
     def arguments(self) -> tuple[int, int, int, float]:
         """``job.ADAPTER_ARGUMENTS``."""
-        return self.down_RK.data_ptr(), self.up_RN.data_ptr(), self.rank, self.scale
+        return self.down_RK.data_ptr(), self.up_RN.data_ptr(), len(self.down_RK), self.scale
 
     def add(self, out: Tensor, x: Tensor) -> None:
         """Add it to ``out`` [..., N], in place, of ``x`` [..., K], by torch's products."""

@@ -17,6 +17,7 @@ from liveweights.ternary.emission import (
     POINTER,
     add_up,
     at,
+    block_rows,
     call,
     declare,
     load,
@@ -109,9 +110,7 @@ def _emit_down(
     """``hidden`` of a block of rows from one on; rows beyond the last are the last once more."""
     lanes, inputs = reading.lanes, job["inputs"]
     floats, ahead = _vector(F32, lanes), b.mul(inputs, number(BLOCK))
-    last = b.sub(job["rank"], number(1))
-    rows = [b.add(row, number(r)) for r in range(BLOCK)]
-    rows = [b.select(b.icmp_signed("<", one, last), one, last) for one in rows]
+    rows = block_rows(b, row, job["rank"], BLOCK)
     starts = [b.mul(one, inputs) for one in rows]
     given = [at(b, job["x"], b.mul(b.mul(one, inputs), number(4))) for one in tokens]
     zero = ir.Constant(floats, [0.0] * lanes)

@@ -24,6 +24,7 @@ from liveweights.ternary.emission import (
     declare,
     loop,
     number,
+    smaller,
     write_job,
 )
 from liveweights.ternary.instructions import Instructions
@@ -112,7 +113,7 @@ def _panels(b: Any, given: Mapping[str, Any], round_: Any, tile: int) -> Generat
     rows, columns, every = given["rows"], given["columns"], given["tokens"]
     share = b.mul(_at_least_one(b, b.sdiv(number(4 * SHARE // BLOCK), columns)), number(BLOCK))
     panel = b.mul(_at_least_one(b, b.sdiv(number(PANEL // tile), columns)), number(tile))
-    panel = _fill(b, _smaller(b, panel, every), tile)
+    panel = _fill(b, smaller(b, panel, every), tile)
     size = b.mul(panel, columns)
     activations = _reserve(b, b.add(size, b.lshr(b.mul(size, number(5)), number(4))))
     sums = b.add(activations, size)
@@ -120,7 +121,7 @@ def _panels(b: Any, given: Mapping[str, Any], round_: Any, tile: int) -> Generat
     panels = b.sdiv(b.add(every, b.sub(panel, number(1))), _at_least_one(b, panel))
     with loop(b, number(0), panels, 1) as turn:
         begin = b.mul(turn.index, panel)
-        tokens = _smaller(b, b.sub(every, begin), panel)
+        tokens = smaller(b, b.sub(every, begin), panel)
         x = b.add(given["x"], b.mul(b.mul(begin, columns), number(4)))
         to = [b.inttoptr(one, POINTER) for one in (activations, sums, steps)]
         b.call(round_, [b.inttoptr(x, POINTER), tokens, columns, *to])
@@ -149,10 +150,6 @@ def _reserve(b: Any, size: Any) -> Any:
 def _fill(b: Any, tokens: Any, tile: int) -> Any:
     """Tokens with those that only fill the last tile."""
     return b.and_(b.add(tokens, number(tile - 1)), number(-tile))
-
-
-def _smaller(b: Any, one: Any, other: Any) -> Any:
-    return b.select(b.icmp_signed("<", one, other), one, other)
 
 
 def _at_least_one(b: Any, value: Any) -> Any:

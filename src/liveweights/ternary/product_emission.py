@@ -27,6 +27,7 @@ from liveweights.ternary.emission import (
     POINTER,
     add_up,
     at,
+    block_rows,
     call,
     declare,
     load,
@@ -95,9 +96,7 @@ def _emit_tile(
     group, tile = shape
     row, token = place
     columns = job["columns"]
-    last = b.sub(job["rows"], number(1))
-    rows = [b.add(row, number(r)) for r in range(BLOCK)]
-    rows = [b.select(b.icmp_signed("<", one, last), one, last) for one in rows]
+    rows = block_rows(b, row, job["rows"], BLOCK)
     tokens = [b.add(token, number(t)) for t in range(tile)]
     bytes_, groups = b.lshr(columns, number(2)), b.sdiv(columns, number(group))
     codes = [at(b, job["codes"], b.mul(one, bytes_)) for one in rows]

@@ -35,14 +35,13 @@ def find_targets(model: Any, parts: Collection[Part]) -> Targets:
     import torch
     from transformers.pytorch_utils import Conv1D
 
-    head = model.get_output_embeddings()
+    known = find_parts(model)
     by_leaf: defaultdict[str, dict[str, bool]] = defaultdict(dict)
     transposed = False
     for name, module in model.named_modules():
         if not isinstance(module, (torch.nn.Linear, Conv1D)):
             continue
-        owner = model.get_submodule(name.rpartition(".")[0])
-        wanted = module is not head and _part_of(name, owner) in parts
+        wanted = known.get(name) in parts
         transposed |= wanted and isinstance(module, Conv1D)
         by_leaf[name.rpartition(".")[2]][name] = wanted
     fused = {f"experts.{leaf}" for leaf in _fused(model)}

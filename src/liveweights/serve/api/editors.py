@@ -91,7 +91,6 @@ async def infill_tokens(
         head, tail = extra + before, request.input_suffix
         encoder = model.encoder
         encoder.fewest(len(head), BEFORE)
-        encoder.fewest(len(tail), AFTER)
         read = partial(model.infill.read, encoder, head, tail)
         ids = await encoder.work(len(head) + len(tail), tenant, read, param=BEFORE)
         return ids, "", []

@@ -85,7 +85,7 @@ class Encoder:
         try:
             if characters <= INLINE_CHARACTERS:
                 return work()
-            return await self.run(tenant, work)
+            return await self._run(tenant, work)
         except TooLong as error:
             raise prompt_exceeds(error.args[0], self.context, param) from None
 
@@ -128,14 +128,14 @@ class Encoder:
     def _plain(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False)
 
-    async def run(self, tenant: str, work: Callable[..., T], *arguments: Any) -> T:
+    async def _run(self, tenant: str, work: Callable[[], T]) -> T:
         """``work`` in one of the threads, when it is the tenant's turn. Raises ApiError 429."""
         try:
             count = await self._slots.enter(1, tenant=tenant)
         except QueueFull as error:
             raise too_many(f"The server is busy: {error}.", "queue", 2.0) from None
         loop = asyncio.get_running_loop()
-        running = loop.run_in_executor(self._threads, partial(work, *arguments))
+        running = loop.run_in_executor(self._threads, work)
         # The thread is taken until the work is done, even if nobody waits for it any more.
         running.add_done_callback(partial(self._leave, count))
         return await asyncio.shield(running)

@@ -209,6 +209,4 @@ class ChannelSplitter:
 def _may_address(text: str) -> bool:
     """Whether a header may begin so: with whom the message is for."""
     said = text.lstrip()
-    return len(text) <= MOST_HEADER and (
-        not said or said.startswith("to=") or "to=".startswith(said)
-    )
+    return len(text) <= MOST_HEADER and (not said or said.startswith(_TO) or _TO.startswith(said))
