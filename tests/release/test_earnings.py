@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -14,10 +15,18 @@ from tests.record.rows import make_feedback
 from liveweights.learn.rewards import RewardMap, reward
 from liveweights.record.answers import FollowUp, JudgedAnswer
 from liveweights.record.feedback import Feedback, Mood
-from liveweights.release.earnings import judge_answers
+from liveweights.release.earnings import Earned, Earnings
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 REWARDS = RewardMap()
+
+
+def judge_answers(answers: Iterable[JudgedAnswer], rewards: RewardMap) -> list[Earned | None]:
+    """What each earned."""
+    earnings = Earnings(rewards)
+    for one in answers:
+        earnings.add(one)
+    return earnings.conclude()
 
 
 def answer(number: int, output: str, *signals: str, finish_reason: str = "stop") -> JudgedAnswer:

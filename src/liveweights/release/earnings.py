@@ -9,7 +9,6 @@ the silences as large a share counts as of the shown answers are reacted to, eac
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -56,14 +55,6 @@ class Earnings:
             None if place >= share else worth
             for worth, place in zip(self._worth, self._places, strict=True)
         ]
-
-
-def judge_answers(answers: Iterable[JudgedAnswer], rewards: RewardMap) -> list[Earned | None]:
-    """What each earned, as `Earnings` says."""
-    earnings = Earnings(rewards)
-    for one in answers:
-        earnings.add(one)
-    return earnings.conclude()
 
 
 def _judge(one: JudgedAnswer, rewards: RewardMap) -> Earned | None:

@@ -67,7 +67,7 @@ def test_what_cannot_fit_is_not_read() -> None:
     tokenizer = Counting(longest=10)
     encoder = Encoder(tokenizer, 1000)
     with pytest.raises(ApiError, match="1000 tokens, but the prompt alone has 10000 or more"):
-        asyncio.run(encoder.encode("a" * 100_000, "t"))
+        asyncio.run(encoder.encode_text("a" * 100_000, "t"))
     assert not tokenizer.read
 
 
@@ -75,7 +75,7 @@ def test_of_what_hardly_fits_the_beginning_is_read_first() -> None:
     tokenizer = Counting(longest=100)
     encoder = Encoder(tokenizer, 3000)
     with pytest.raises(ApiError) as caught:
-        asyncio.run(encoder.encode("a" * 200_000, "t"))
+        asyncio.run(encoder.encode_text("a" * 200_000, "t"))
     assert caught.value.code == "context_length_exceeded"
     assert len(tokenizer.read) == 1
 
@@ -87,17 +87,20 @@ def test_tenants_take_turns_in_threads_of_their_own(monkeypatch: pytest.MonkeyPa
 
     async def scenario() -> None:
         async with asyncio.timeout(60):
-            first = asyncio.create_task(encoder.encode("wait" + "a" * LONG, "crowd"))
+            first = asyncio.create_task(encoder.encode_text("wait" + "a" * LONG, "crowd"))
             while not tokenizer.read:
                 await asyncio.sleep(0.001)
             crowd = [
-                asyncio.create_task(encoder.encode("more" + "a" * LONG, "crowd")) for _ in range(5)
+                asyncio.create_task(encoder.encode_text("more" + "a" * LONG, "crowd"))
+                for _ in range(5)
             ]
             await asyncio.sleep(0)
-            other = asyncio.create_task(encoder.encode("mine" + "a" * LONG, "other"))
+            other = asyncio.create_task(encoder.encode_text("mine" + "a" * LONG, "other"))
             await asyncio.sleep(0)
             assert await asyncio.to_thread(lambda: 1) == 1  # other threads are for others
-            assert await encoder.encode("short", "other") == [0] * 5  # and what is short waits not
+            assert (
+                await encoder.encode_text("short", "other") == [0] * 5
+            )  # and what is short waits not
             tokenizer.go.set()
             await asyncio.gather(first, other, *crowd)
         long = [text for text in tokenizer.read if text != "shor"]
@@ -117,13 +120,13 @@ def test_who_leaves_does_not_free_a_thread_that_still_works(
     async def scenario() -> None:
         async with asyncio.timeout(60):
             for _ in range(3):
-                left = asyncio.create_task(encoder.encode("wait" + "a" * LONG, "t"))
+                left = asyncio.create_task(encoder.encode_text("wait" + "a" * LONG, "t"))
                 await asyncio.sleep(0.02)
                 left.cancel()
-            waiting = asyncio.create_task(encoder.encode("next" + "a" * LONG, "t"))
+            waiting = asyncio.create_task(encoder.encode_text("next" + "a" * LONG, "t"))
             await asyncio.sleep(0.02)
             with pytest.raises(ApiError) as caught:
-                await encoder.encode("full" + "a" * LONG, "t")
+                await encoder.encode_text("full" + "a" * LONG, "t")
             assert caught.value.status == 429
             tokenizer.go.set()
             await waiting

@@ -22,7 +22,8 @@ VALUES = st.recursive(
 @given(st.dictionaries(st.text().filter(lambda name: name.casefold() not in OURS | BEYOND), VALUES))
 def test_only_the_model_is_another(members: dict[str, Any]) -> None:
     body = json.dumps({**members, "model": "big", "route": {"local_only": True}}).encode()
-    after = with_model(body, "o/gpt")
+    after, beyond = with_model(body, "o/gpt")
+    assert beyond == []
     assert json.loads(after) == {**members, "model": "o/gpt"}
     assert read_asked(body) == Asked(model="big", route={"local_only": True})
     assert read_asked(after) == Asked(model="o/gpt")
@@ -30,7 +31,7 @@ def test_only_the_model_is_another(members: dict[str, Any]) -> None:
 
 def test_values_are_the_same_bytes() -> None:
     body = b'{"model": "big", "a": 1e400, "b": 0.10, "c": {"x" : "\\u0041", "model": "big"}}'
-    members = msgspec.json.decode(with_model(body, "m"), type=dict[str, msgspec.Raw])
+    members = msgspec.json.decode(with_model(body, "m")[0], type=dict[str, msgspec.Raw])
     assert bytes(members["a"]) == b"1e400"
     assert bytes(members["b"]) == b"0.10"
     assert bytes(members["c"]) == b'{"x" : "\\u0041", "model": "big"}'
@@ -38,7 +39,7 @@ def test_values_are_the_same_bytes() -> None:
 
 def test_no_second_member_names_another_model() -> None:
     body = b'{"model": "big", "Model": "dear", "mod\\u0065l": "big", "MODEL": "dear"}'
-    assert json.loads(with_model(body, "m")) == {"model": "m"}
+    assert json.loads(with_model(body, "m")[0]) == {"model": "m"}
     assert read_asked(b'{"model": "big", "model": "small"}') == Asked(model="small")
 
 
@@ -53,8 +54,9 @@ def test_nothing_chooses_another_model_or_what_costs_more() -> None:
         "preset": "dear",
         "temperature": 0.5,
     }
-    after = with_model(json.dumps(asked).encode(), "m")
+    after, beyond = with_model(json.dumps(asked).encode(), "m")
     assert json.loads(after) == {"model": "m", "temperature": 0.5}
+    assert beyond == [name for name in asked if name not in ("model", "temperature")]
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"model": 3}', b"{}", b"\xff", b"[" * 9999])

@@ -55,25 +55,18 @@ class Encoder:
         if tokens >= self.context:
             raise prompt_exceeds(tokens, self.context, param)
 
-    async def encode(
-        self, text: str, tenant: str, *, special: bool = True, param: str = "prompt"
-    ) -> list[int]:
-        """Raises ApiError 400 for what cannot fit, 429 where too many wait; TypeError for half a
-        character."""
-        self.fewest(len(text), param)
-        work = partial(self.read, text, special=special)
-        return await self.work(len(text), tenant, work, param=param)
-
     async def encode_said(
         self, prompt: str, hidden: Hidden, tenant: str, *, param: str = "prompt"
     ) -> list[int]:
-        """A prompt from a template, in which what was ``hidden`` is text. Raises as ``encode``."""
+        """A prompt from a template, in which what was ``hidden`` is text. Raises as
+        ``encode_text``."""
         self.check(2 * hidden.count, param)  # each is two tokens at least
         work = partial(self._read_said, prompt, hidden)
         return await self.work(len(prompt), tenant, work, param=param)
 
     async def encode_text(self, text: str, tenant: str, *, param: str = "prompt") -> list[int]:
-        """As ``encode``, but control tokens that are written out in it are text."""
+        """Control tokens that are written out in it are text. Raises ApiError 400 for what cannot
+        fit, 429 where too many wait; TypeError for half a character."""
         self.fewest(len(text), param)
         return await self.work(len(text), tenant, partial(self.read_text, text), param=param)
 

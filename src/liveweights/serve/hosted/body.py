@@ -39,20 +39,16 @@ def read_asked(body: bytes) -> Asked | None:
     return asked if isinstance(asked.model, str) else None
 
 
-def find_beyond(body: bytes) -> list[str]:
-    """Members of ``body``, a JSON object, that ``with_model`` leaves out as ``BEYOND``."""
-    return [name for name in _members(body) if name.casefold() in BEYOND]
-
-
-def with_model(body: bytes, model: str, quirks: Sequence[Quirk] = ()) -> bytes:
+def with_model(body: bytes, model: str, quirks: Sequence[Quirk] = ()) -> tuple[bytes, list[str]]:
     """``body``, a JSON object, asking for ``model``, without a route and without what would go
-    ``BEYOND`` that model; the values of all other members are the same bytes, but for those that
-    the upstream's ``quirks`` are about.
+    ``BEYOND`` that model, which is named; the values of all other members are the same bytes, but
+    for those that the upstream's ``quirks`` are about.
 
     Some servers read names without regard to case, and of a name that comes twice the first: only
     one member says which model.
     """
     members = _members(body)
+    beyond = [name for name in members if name.casefold() in BEYOND]
     left_out = OURS | BEYOND
     kept = {name: value for name, value in members.items() if name.casefold() not in left_out}
-    return msgspec.json.encode({"model": model, **adapt(kept, quirks)})
+    return msgspec.json.encode({"model": model, **adapt(kept, quirks)}), beyond

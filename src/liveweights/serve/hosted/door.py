@@ -38,7 +38,7 @@ from liveweights.serve.gateway.question import RECORDED, Question, read_question
 from liveweights.serve.gateway.reservation import estimate, reserve_affordable
 from liveweights.serve.gateway.transcript import LONGEST
 from liveweights.serve.gateway.upstream import UpstreamAway
-from liveweights.serve.hosted.body import find_beyond, read_asked, with_model
+from liveweights.serve.hosted.body import read_asked, with_model
 from liveweights.serve.hosted.headers import answer_headers, ask_headers, mask
 from liveweights.serve.hosted.model import Hosted
 from liveweights.serve.hosted.models import HostedModels
@@ -207,10 +207,12 @@ class Door:
         except LimitReached as spent:
             return spent
         passage = self._passage(model, asked)  # whose time begins before the upstream is asked
+        settings = model.settings
+        body, ignored = with_model(asked.body, settings.model, settings.quirks)
         trial = model.breaker.begin()
         async with AsyncExitStack() as stack:
             try:
-                answer = await _begin(stack, model, asked)
+                answer = await _begin(stack, model, asked, body)
             except (UpstreamAway, aiohttp.ClientError, TimeoutError) as error:
                 model.breaker.failed(_now(), trial=trial)
                 log.warning("the upstream of %s does not answer: %s", model.alias, error)
@@ -226,7 +228,7 @@ class Door:
                 log.warning("the upstream of %s answers %d", model.alias, status)
                 if self._next(asked, rest, 0) is not None:
                     return _away(model.alias)
-            await self._deliver(answer, model, asked, send, passage=passage)
+            await self._deliver(answer, model, asked, send, passage=passage, ignored=ignored)
         return None
 
     def _passage(self, model: Hosted, asked: _Asked) -> Passage | None:
@@ -262,13 +264,18 @@ class Door:
         send: Listener,
         *,
         passage: Passage | None,
+        ignored: Sequence[str],
     ) -> None:
-        """From the first byte on. Raises ClientGone when the upstream breaks off, or where
-        nothing was sent yet, ApiError 502."""
+        """From the first byte on; ``ignored`` was left out of what was asked. Raises ClientGone
+        when the upstream breaks off, or where nothing was sent yet, ApiError 502."""
         tenant = asked.client.tenant
         told = self._service.choices.headers(model.alias, tenant)
-        ignored = header_of(find_beyond(asked.body))
-        own = [model_header(model.alias), *told, *ignored, *asked.permit.headers()]
+        own = [
+            model_header(model.alias),
+            *told,
+            *header_of(ignored),
+            *asked.permit.headers(),
+        ]
         headers = answer_headers(answer.head.raw_headers, model.key, own)
         try:
             if answer.head.status >= 400:
@@ -302,16 +309,14 @@ def _resting(name: str, hosted: Mapping[str, Hosted]) -> ApiError:
     return _unavailable(message, ((b"retry-after", str(seconds).encode()),))
 
 
-async def _begin(stack: AsyncExitStack, model: Hosted, asked: _Asked) -> Answer:
-    """The answer whose first byte has come. Raises UpstreamAway, aiohttp.ClientError,
+async def _begin(stack: AsyncExitStack, model: Hosted, asked: _Asked, body: bytes) -> Answer:
+    """The answer to ``body`` whose first byte has come. Raises UpstreamAway, aiohttp.ClientError,
     TimeoutError."""
     scope = asked.scope
     target = scope["path"]
     if query := scope.get("query_string"):
         target += "?" + query.decode("ascii")
-    quirks = model.settings.quirks
-    body = with_model(asked.body, model.settings.model, quirks)
-    headers = ask_headers(scope["headers"], model.key, quirks)
+    headers = ask_headers(scope["headers"], model.key, model.settings.quirks)
     streams = asked.question is not None and asked.question.streams
     settings = model.settings
     async with asyncio.timeout(settings.timeout if streams else settings.answer_timeout):
