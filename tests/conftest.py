@@ -7,7 +7,9 @@ import itertools
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import hypothesis
@@ -32,6 +34,8 @@ os.environ.pop(DATABASE_URL, None)
 
 # Tests kill processes, not machines: what the kernel has been given is safe without fsync.
 QUICK = {"fsync": "off", "max_connections": "100"}
+ENOUGH = timedelta(seconds=30)
+"""Of a day, for a test of what is of today."""
 
 
 @pytest.fixture(scope="session")
@@ -93,6 +97,15 @@ def timescale_dsn() -> Iterator[str]:
     """A fresh migrated database in the tier ``timescale``; for tests that `needs_timescale`."""
     yield make_database()
     forget_database()
+
+
+@pytest.fixture
+def now() -> datetime:
+    """The time, where the day is not over while a test goes on."""
+    left = timedelta(days=1) - timedelta(microseconds=time.time_ns() // 1000 % (86_400 * 1_000_000))
+    if left < ENOUGH:
+        time.sleep(left.total_seconds())
+    return datetime.now(UTC)
 
 
 @pytest.fixture(scope="session")

@@ -40,9 +40,9 @@ from liveweights.weights.registry import register
 SECRET = re.compile(r"lw-[a-z2-7]{8}-[A-Za-z0-9_-]{43}|token=[\w-]+")
 OWN = "code@00000000acee"
 DAY = datetime(2026, 2, 1, 12, tzinfo=UTC)
-TOMORROW = f"{datetime.now(UTC).date() + timedelta(days=1)}"
+SOON = f"{datetime.now(UTC).date() + timedelta(days=2)}"
 START = f"canary start {B} --reason r"
-OVERRIDE = f"terms override code region --who ada --why contract --until {TOMORROW}"
+OVERRIDE = f"terms override code region --who ada --why contract --until {SOON}"
 MANUALS = "documents add FOLDER/manuals"
 SCORES = "scoreboard import FOLDER/scores.json --model one --suite swe --source lab"
 

@@ -33,7 +33,7 @@ on = { maker = ["Qwen"] }
 then = "warn"
 reason = "never matches"
 """
-TOMORROW = f"{datetime.now(UTC).date() + timedelta(days=1)}"
+SOON = f"{datetime.now(UTC).date() + timedelta(days=2)}"
 
 
 def run(*words: str) -> Result:
@@ -127,7 +127,7 @@ def test_settings_in_force_can_be_read_again(tmp_path: Path) -> None:
 def test_an_override_that_is_wrong_is_refused(
     settings: list[str], changes: dict[str, str], said: str
 ) -> None:
-    options = {"--who": "ada", "--why": "contract", "--until": TOMORROW, **changes}
+    options = {"--who": "ada", "--why": "contract", "--until": SOON, **changes}
     rule = options.pop("rule", "no-us")
     words = [word for pair in options.items() for word in pair]
     result = run("override", "code", rule, *words, *settings)
@@ -139,16 +139,16 @@ def test_an_override_lifts_its_rule_until_it_is_taken_back(
     settings: list[str], database_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(DATABASE_URL, database_dsn)
-    who = ["--who", "ada", "--why", "contract 17", "--until", TOMORROW]
+    who = ["--who", "ada", "--why", "contract 17", "--until", SOON]
     made = run("override", "code", "no-us", *who, "--action", "route", *settings)
     assert made.exit_code == 0, made.output
     number = made.stdout.split()[1].rstrip(":")
     checked = run("check", "--tenant", "abroad", *settings)
     assert checked.exit_code == 1  # it is about `route`, and loading is denied still
     assert "load                deny by no-us" in checked.stdout
-    assert f"no-us is set aside by ada until {TOMORROW}: contract 17" in checked.stdout
+    assert f"no-us is set aside by ada until {SOON}: contract 17" in checked.stdout
     (listed,) = json.loads(run("overrides", "--json", *settings).stdout)
-    assert (listed["who"], listed["action"], listed["until"]) == ("ada", "route", TOMORROW)
+    assert (listed["who"], listed["action"], listed["until"]) == ("ada", "route", SOON)
     assert "it may not be empty" in run("end", number, "--who", "", *settings).stderr
     assert run("end", number, "--who", "bob", *settings).exit_code == 0
     assert json.loads(run("overrides", "--json", *settings).stdout) == []
@@ -251,7 +251,7 @@ def test_an_override_of_the_public_name_allows_the_export(
     assert "stays here (rule ours)" in CliRunner().invoke(app, words).stderr
     denials = json.loads(run("denials", *where, "--json").stdout)
     assert [one["model"] for one in denials] == ["mine"]
-    given = ["override", "mine", "ours", "--who", "ada", "--why", "mail", "--until", TOMORROW]
+    given = ["override", "mine", "ours", "--who", "ada", "--why", "mail", "--until", SOON]
     assert run(*given, *where).exit_code == 0
     result = CliRunner().invoke(app, words)
     assert "rule ours" not in result.stderr

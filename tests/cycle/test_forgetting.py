@@ -20,6 +20,7 @@ from tests.record.test_rollups import timed_id
 from liveweights.config import Config
 from liveweights.cycle import forgetting, learning, ledger
 from liveweights.cycle.forgetting import WORDS, Done, forget_user
+from liveweights.cycle.ledger import LostLease
 from liveweights.cycle.settings import CycleSettings
 from liveweights.learn.job import Job
 from liveweights.record import quarantine
@@ -37,7 +38,7 @@ from liveweights.release import aliases, canaries
 from liveweights.release.settings import RetentionSettings
 from liveweights.store.database import Connection
 from liveweights.store.partitions import TABLES, ensure
-from liveweights.weights.registry import Registry
+from liveweights.weights.registry import NotRegistered, Registry, get
 
 from .crash import pretend_to_learn
 from .product import BASE, Habit, Product
@@ -271,6 +272,45 @@ def test_what_was_stored_and_not_yet_registered_goes_too(
             await working
 
     on_product(database_dsn, tmp_path, test, CONFIG)
+
+
+def test_what_ended_while_it_was_stored_is_not_registered(
+    database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker has not seen yet that the cycle was ended: its poll is long."""
+    learner = Learner(waits=False)
+    monkeypatch.setattr(learning, "run_learner", learner.learn)
+    store, stored, goes_on = Registry.store, threading.Event(), threading.Event()
+
+    def store_slowly(*args: Any, **how: Any) -> Any:
+        made = store(*args, **how)
+        stored.set()
+        assert goes_on.wait(60)
+        return made
+
+    monkeypatch.setattr(Registry, "store", store_slowly)
+    config = Config(cycle=CycleSettings(poll=600.0, lease=1.5, rest=0.0, min_feedback=1))
+
+    async def test(product: Product) -> None:
+        await product.use(12)
+        worker = product.worker()
+        assert (await worker.turn()) is not None
+        turning = asyncio.create_task(worker.turn())
+        assert await asyncio.to_thread(stored.wait, 60)
+        async with product.pool.connection() as conn:
+            (cycle,) = await ledger.recent(conn, "code", 1)
+            await ledger.restart(conn, [cycle.id], "test")
+        goes_on.set()
+        with pytest.raises(LostLease):
+            await turning
+        async with product.pool.connection() as conn:
+            (made,) = Registry(tmp_path / "checkpoints").checkpoints()
+            with pytest.raises(NotRegistered):
+                await get(conn, made)
+            cursor = await conn.execute("select count(*) from warm")
+            assert await cursor.fetchone() == (0,)
+
+    on_product(database_dsn, tmp_path, test, config)
 
 
 class Killed(BaseException):

@@ -22,16 +22,15 @@ from liveweights.record.generation import Generation
 from liveweights.record.writer import Writer
 from liveweights.store.database import Connection, open_pool
 
-NOW = datetime.now(UTC)
 ALL = "select tenant, user_id, last_day from active_users order by tenant, user_id"
 
 
-def draw(count: int) -> list[Generation]:
+def draw(count: int, now: datetime) -> list[Generation]:
     chance = random.Random(count)
     return [
         make_generation(
             f"g{n}",
-            created_at=NOW - timedelta(seconds=chance.randrange(40 * 86_400)),
+            created_at=now - timedelta(seconds=chance.randrange(40 * 86_400)),
             checkpoint=chance.choice(["m@0123456789ab", "m@import"]),
             tenant=chance.choice(["acme", "beta"]),
             user=chance.choice([None, *(f"user-{n}" for n in range(40))]),
@@ -65,8 +64,8 @@ def meant(generations: list[Generation]) -> dict[tuple[str, str], date]:
     return days
 
 
-def test_users_are_those_of_an_independent_count(database_dsn: str) -> None:
-    generations = draw(300)
+def test_users_are_those_of_an_independent_count(database_dsn: str, now: datetime) -> None:
+    generations = draw(300, now)
     record(database_dsn, generations)
     assert read(database_dsn) == meant(generations)
 
@@ -74,12 +73,12 @@ def test_users_are_those_of_an_independent_count(database_dsn: str) -> None:
         async with await psycopg.AsyncConnection.connect(database_dsn) as conn:
             return await read_figures(conn, until)
 
-    first = NOW.date() - timedelta(days=30)
+    first = now.date() - timedelta(days=30)
     month = [day for day in meant(generations).values() if day >= first]
     assert 0 < len(month) < len(meant(generations))
     assert asyncio.run(count(datetime.now(UTC))).users_month == len(month)
     # Yesterday's month is counted from the answers: not who asked today.
-    today = NOW.replace(hour=0, minute=0, second=0, microsecond=0)
+    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
     former = {
         (one.tenant, one.user)
         for one in generations
@@ -89,13 +88,15 @@ def test_users_are_those_of_an_independent_count(database_dsn: str) -> None:
     assert asyncio.run(count(today)).users_month == len(former)
 
 
-def test_days_that_were_away_when_counting_began_are_not_counted(database_dsn: str) -> None:
+def test_days_that_were_away_when_counting_began_are_not_counted(
+    database_dsn: str, now: datetime
+) -> None:
     with psycopg.connect(database_dsn) as conn:
         for days, uncounted in ((1, False), (2, True), (3, True), (40, True)):
             conn.execute(
                 "insert into archives (day, generations, feedback, files, uncounted)"
                 " values (%s, 1, 0, '{}', %s)",
-                (NOW.date() - timedelta(days=days), uncounted),
+                (now.date() - timedelta(days=days), uncounted),
             )
 
     async def count() -> int:
@@ -105,8 +106,8 @@ def test_days_that_were_away_when_counting_began_are_not_counted(database_dsn: s
     assert asyncio.run(count()) == 28
 
 
-def test_nobody_is_noted_twice_for_a_day() -> None:
-    noted, today = Noted(kept=4), NOW
+def test_nobody_is_noted_twice_for_a_day(now: datetime) -> None:
+    noted, today = Noted(kept=4), now
     users = {("acme", f"user-{n}"): today - timedelta(days=n % 2) for n in range(3)}
     assert noted.list_new(users) == users
     noted.add(users)
@@ -119,10 +120,10 @@ def test_nobody_is_noted_twice_for_a_day() -> None:
     assert noted.list_new(users) == users  # no longer known
 
 
-def test_who_is_not_back_for_a_month_is_not_kept(database_dsn: str) -> None:
-    generations = draw(300)
+def test_who_is_not_back_for_a_month_is_not_kept(database_dsn: str, now: datetime) -> None:
+    generations = draw(300, now)
     record(database_dsn, generations)
-    first = NOW.date() - timedelta(days=30)
+    first = now.date() - timedelta(days=30)
 
     async def go() -> None:
         pool = await open_pool(database_dsn)
@@ -138,10 +139,10 @@ def test_who_is_not_back_for_a_month_is_not_kept(database_dsn: str) -> None:
 
 
 def test_who_is_forgotten_while_asking_is_in_nobodys_way(
-    database_dsn: str, monkeypatch: pytest.MonkeyPatch
+    database_dsn: str, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both take the user, then answers and rollups: in another order one of them is broken off."""
-    yesterday, soon = NOW - timedelta(days=1), datetime.now(UTC) + timedelta(minutes=1)
+    yesterday, soon = now - timedelta(days=1), datetime.now(UTC) + timedelta(minutes=1)
     before = [
         make_generation(user, created_at=yesterday, tenant="acme", user=user)
         for user in ("ada", "bob")
@@ -182,7 +183,7 @@ def test_who_is_forgotten_while_asking_is_in_nobodys_way(
     assert read(database_dsn)["acme", "ada"] == soon.date()
 
 
-def test_who_is_forgotten_is_nobody_until_coming_back(database_dsn: str) -> None:
+def test_who_is_forgotten_is_nobody_until_coming_back(database_dsn: str, now: datetime) -> None:
     def ask(id: str, at: datetime) -> None:
         record(database_dsn, [make_generation(id, created_at=at, tenant="acme", user="ada")])
 
@@ -191,13 +192,13 @@ def test_who_is_forgotten_is_nobody_until_coming_back(database_dsn: str) -> None
             await conn.set_autocommit(True)
             await forget(conn, "acme", "ada")
 
-    ask("g1", NOW)
-    assert read(database_dsn) == {("acme", "ada"): NOW.date()}
+    ask("g1", now)
+    assert read(database_dsn) == {("acme", "ada"): now.date()}
     asyncio.run(drop())
     assert read(database_dsn) == {}
-    ask("g2", NOW - timedelta(seconds=5))  # asked before, recorded late
+    ask("g2", now - timedelta(seconds=5))  # asked before, recorded late
     assert read(database_dsn) == {}
     later = datetime.now(UTC) + timedelta(seconds=1)
     ask("g3", later)
-    ask("g4", NOW - timedelta(seconds=4))
+    ask("g4", now - timedelta(seconds=4))
     assert read(database_dsn) == {("acme", "ada"): later.date()}

@@ -226,7 +226,8 @@ class Gating:
             return await self.shop.end(cycle, "rejected", reason, verdict=built)
         if (denied := await self._deny_release(cycle)) is not None:
             return await self.shop.end(cycle, "rejected", denied, verdict=built)
-        async with self.shop.pool.connection() as conn:
+        # One with `advance`: nobody sees a candidate whose cycle was ended meanwhile.
+        async with self.shop.pool.connection() as conn, conn.transaction():
             await live.start(
                 conn,
                 cycle.alias,

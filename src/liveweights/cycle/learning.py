@@ -106,7 +106,7 @@ class Learning:
         if result.broken:
             return await self.shop.end(cycle, "rejected", result.broken, learning=report)
         checkpoint = await self._store(cycle, result, base, parent=origin.id, licence=licence)
-        async with self.shop.pool.connection() as conn:
+        async with self.shop.pool.connection() as conn, conn.transaction():
             reason = await self.shop.register(conn, cycle, checkpoint)
             if reason is not None:
                 return await ledger.advance(
@@ -134,7 +134,7 @@ class Learning:
             base = await get(conn, switch.base)
             licence = await read_licence(conn, base.id)
             claimed = await count(conn, cycle.id)
-        candidate, learning = base, dict(cycle.learning or {})
+        made, learning = None, dict(cycle.learning or {})
         if claimed.train:
             if not is_done(folder):
                 start = Start(
@@ -153,13 +153,14 @@ class Learning:
             if result.broken:
                 return await self.shop.end(cycle, "rejected", result.broken, learning=learning)
             if result.report.taught:
-                candidate = await self._store(cycle, result, base, parent=base.id, licence=licence)
-                async with self.shop.pool.connection() as conn:
-                    await register(conn, candidate)
-                    await ledger.write_baseline(
-                        conn, cycle.id, Baseline(result.baseline_weight, result.baseline_total)
-                    )
-        async with self.shop.pool.connection() as conn:
+                made = await self._store(cycle, result, base, parent=base.id, licence=licence)
+        candidate = made or base
+        async with self.shop.pool.connection() as conn, conn.transaction():
+            if made is not None:
+                await register(conn, made)
+                await ledger.write_baseline(
+                    conn, cycle.id, Baseline(result.baseline_weight, result.baseline_total)
+                )
             await deployments.keep_warm(conn, candidate.id, self.settings.cycle.load_seconds * 2)
             return await ledger.advance(
                 conn, cycle, "calibrating", candidate=candidate.id, learning=learning

@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import psycopg
 from psycopg.types.json import Jsonb
 
 from liveweights.store.database import Connection
@@ -225,27 +224,33 @@ async def register(
     """
     if card is None:
         card = json.loads((checkpoint.folder / CARD).read_text())
-    try:
-        async with conn.transaction():
-            cursor = await conn.execute(
-                "insert into checkpoints (id, kind, folder, base, parent, card)"
-                " values (%s, %s, %s, %s, %s, %s)"
-                " on conflict (id) do update set folder = excluded.folder, pruned_at = null"
-                " where checkpoints.folder <> excluded.folder or checkpoints.pruned_at is not null",
-                (
-                    checkpoint.id,
-                    checkpoint.kind,
-                    str(checkpoint.folder),
-                    checkpoint.base,
-                    checkpoint.parent,
-                    Jsonb(card),
-                ),
-            )
-    except psycopg.errors.ForeignKeyViolation as error:
+    # Looked for, and not left to the constraints: a savepoint that is the first statement of a
+    # connection is a transaction, and would be committed whatever its caller does next.
+    wanted = sorted({checkpoint.base, checkpoint.parent} - {None, checkpoint.id})
+    cursor = await conn.execute(
+        "select id from unnest(%s::text[]) id where id not in (select c.id from checkpoints c)"
+        " order by 1",
+        (wanted,),
+    )
+    if missing := [id_ for (id_,) in await cursor.fetchall()]:
         raise NotRegistered(
             f"{checkpoint.id} cannot be registered before its base and parent:"
-            f" {error.diag.message_detail}"
-        ) from error
+            f" {' and '.join(missing)} is not known"
+        )
+    cursor = await conn.execute(
+        "insert into checkpoints (id, kind, folder, base, parent, card)"
+        " values (%s, %s, %s, %s, %s, %s)"
+        " on conflict (id) do update set folder = excluded.folder, pruned_at = null"
+        " where checkpoints.folder <> excluded.folder or checkpoints.pruned_at is not null",
+        (
+            checkpoint.id,
+            checkpoint.kind,
+            str(checkpoint.folder),
+            checkpoint.base,
+            checkpoint.parent,
+            Jsonb(card),
+        ),
+    )
     return cursor.rowcount > 0
 
 
