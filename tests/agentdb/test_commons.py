@@ -14,7 +14,7 @@ import pytest
 from psycopg import errors
 from tests.agentdb.conftest import SETTINGS, until
 
-from liveweights.agentdb import attach
+from liveweights.agentdb import attach, commons
 from liveweights.agentdb.commons import CATALOGUE_REASON, QUEUE_PAGES
 from liveweights.agentdb.errors import HostError, Refused
 from liveweights.agentdb.minder import DISK_REASON
@@ -256,6 +256,29 @@ def test_the_shared_catalogues_are_watched(opened: Opened, agents_folder: Path) 
                     return int((await cursor.fetchone())[0])
 
             await until(shared, lambda found: found < 64 * MIB)
+
+    asyncio.run(work())
+
+
+def test_catalogues_shrink_though_a_row_in_use_is_at_their_end(
+    postgres: str, tmp_path: Path
+) -> None:
+    """Else each who makes a role would be closed from then on."""
+
+    async def work() -> None:
+        async with await psycopg.AsyncConnection.connect(postgres, autocommit=True) as conn:
+            await conn.execute("create role filled")
+            try:
+                await conn.execute(SETTINGS_FLOOD.replace("current_user", "'filled'").encode())
+                before = await conn.execute(commons.SHARED.encode())
+                assert (await before.fetchone() or [0])[0] > commons.CATALOGUES
+                assert await commons.look(conn, tmp_path, 0) == commons.Commons()
+                after = await conn.execute(commons.SHARED.encode())
+                assert (await after.fetchone() or [0])[0] < commons.CATALOGUES
+                kept = await conn.execute("select count(*) from pg_db_role_setting")
+                assert await kept.fetchone() == (1,)
+            finally:
+                await conn.execute("drop role filled")
 
     asyncio.run(work())
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+import psycopg
+
 from liveweights.agentdb.settings import MIB
 from liveweights.store.database import Connection
 
@@ -43,7 +45,10 @@ select distinct a.datname from pg_locks l join pg_stat_activity a using (pid)
 where l.locktype = 'relation' and l.database = 0 and l.mode = 'RowExclusiveLock'
     and a.datname ~ '^db_'
 """
-VACUUM = "vacuum pg_db_role_setting, pg_authid, pg_auth_members, pg_shdepend"
+FILLED = "pg_db_role_setting, pg_authid, pg_auth_members, pg_shdepend"
+"""Those that a database's own role can fill."""
+PATIENCE = "2s"
+"""For so long nobody may connect while a catalogue waits to be written anew."""
 
 
 class Disk(StrEnum):
@@ -78,9 +83,23 @@ async def look(conn: Connection, folder: Path, kept: int) -> Commons:
         blamed[str(holder)] = QUEUE_REASON
     if int(str(await _first(conn, SHARED))) > CATALOGUES:
         cursor = await conn.execute(WRITERS.encode())
-        blamed |= {name: CATALOGUE_REASON for (name,) in await cursor.fetchall()}
-        await conn.execute(VACUUM.encode())
+        filling = {name: CATALOGUE_REASON for (name,) in await cursor.fetchall()}
+        blamed |= filling
+        await conn.execute(f"vacuum {FILLED}".encode())
+        if not filling and int(str(await _first(conn, SHARED))) > CATALOGUES:
+            await _rewrite(conn)
     return Commons(disk_of(shutil.disk_usage(folder).free, kept), blamed)
+
+
+async def _rewrite(conn: Connection) -> None:
+    """For what vacuum cannot give back, since a row in use is at the end."""
+    await conn.execute(f"set lock_timeout = '{PATIENCE}'".encode())
+    try:
+        await conn.execute(f"vacuum full {FILLED}".encode())
+    except psycopg.errors.LockNotAvailable:
+        pass  # at the next look
+    finally:
+        await conn.execute(b"reset lock_timeout")
 
 
 async def _first(conn: Connection, query: str) -> object:
