@@ -6,6 +6,7 @@ import atexit
 import itertools
 import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -28,6 +29,9 @@ from liveweights.weights.models import DEFAULT_MODEL, find
 # How long an example takes says something about the machine, not about the code.
 hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.load_profile("here")
+
+# A shell starts what is in the background with SIGINT ignored, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What tests start is not to work on the database of a real service.
 os.environ.pop(DATABASE_URL, None)
