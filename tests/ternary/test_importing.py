@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tests.learn.families import make_config, write_family
-from typer.testing import CliRunner
+from tests.weights.gguf_files import facts_of, make_model, train_tokenizer, write_gguf
+from typer.testing import CliRunner, Result
 
 from liveweights.cli import app
 from liveweights.ternary.layers import TernaryEmbedding, TernaryLinear
@@ -66,3 +68,38 @@ def test_a_dense_model_is_refused(tmp_path: Path) -> None:
     run = CliRunner().invoke(app, [*words, "--home", str(tmp_path / "home")])
     assert run.exit_code == 2
     assert "holds no ternary matrix" in run.output
+
+
+YARN = {"rope_type": "yarn", "rope_theta": 1e6, "factor": 4.0,
+        "original_max_position_embeddings": 128}  # fmt: skip
+
+
+def import_gguf(folder: Path, options: dict[str, Any], extra: list[tuple[str, Any]]) -> Result:
+    tokens = len(facts_of(train_tokenizer("qwen2"), "qwen2")["tokenizer.ggml.tokens"])
+    sizes = {"hidden_size": 256, "intermediate_size": 256, "head_dim": 64, **options}
+    model = make_model("qwen3", tokens, **sizes)
+    file = write_gguf(folder / "m.gguf", "qwen3", "tq2_0", pre="qwen2", model=model, extra=extra)
+    words = ["ternary", "import", str(file), str(folder / "target")]
+    return CliRunner().invoke(app, [*words, "--home", str(folder / "home")])
+
+
+def test_a_gguf_keeps_the_scaling_of_its_rotary_embedding(tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    done = import_gguf(tmp_path, {"rope_parameters": YARN}, [])
+    assert done.exit_code == 0, done.output
+    register()
+    model: Any = AutoModelForCausalLM.from_pretrained(tmp_path / "target", dtype=torch.float32)
+    theirs = make_model("qwen3", 300, head_dim=64, rope_parameters=YARN).model.rotary_emb
+    ours = model.model.rotary_emb
+    torch.testing.assert_close(ours.inv_freq, theirs.inv_freq)
+    assert ours.attention_scaling == pytest.approx(theirs.attention_scaling)
+    assert ours.attention_scaling > 1.1
+
+
+def test_a_gguf_of_which_transformers_computes_something_else_is_refused(tmp_path: Path) -> None:
+    sinks = np.ones(4, np.float32)
+    refused = import_gguf(tmp_path, {}, [("blk.0.attn_sinks.weight", sinks)])
+    assert refused.exit_code == 2
+    assert "has no place for" in " ".join(refused.output.split())
+    assert not (tmp_path / "target").exists()

@@ -154,6 +154,12 @@ def _add_metadata(writer: gguf.GGUFWriter, config: Any) -> None:
     writer.add_value_length(size)
     writer.add_rope_dimension_count(size)
     writer.add_rope_freq_base(float(config.rope_parameters["rope_theta"]))
+    if config.rope_parameters["rope_type"] == "yarn":
+        writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+        writer.add_rope_scaling_factor(config.rope_parameters["factor"])
+        writer.add_rope_scaling_orig_ctx_len(
+            config.rope_parameters["original_max_position_embeddings"]
+        )
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
 
 

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liveweights.weights.gguf_config import find_obstacle, llama3_factors, make_config
+from liveweights.weights.gguf_config import (
+    find_obstacle,
+    llama3_factors,
+    make_config,
+    yarn_parameters,
+)
 
 FACTS: dict[str, Any] = {
     "general.architecture": "llama",
@@ -52,7 +58,7 @@ def test_sizes_are_known_of_an_architecture_that_is_not_learnt_from() -> None:
     assert (config["model_type"], config["hidden_size"]) == ("glm4moe", 64)
     assert config["num_key_value_heads"] == 4  # the most that a layer has
     assert "rope_parameters" not in config
-    assert "'glm4moe'; learnt from are llama" in (find_obstacle(facts, TENSORS, ()) or "")
+    assert "'glm4moe'; known are llama" in (find_obstacle(facts, TENSORS, ()) or "")
 
 
 @given(st.sampled_from([8.0, 16.0, 32.0]), st.sampled_from([16, 64, 128]))
@@ -95,3 +101,36 @@ def test_what_keeps_a_model_from_being_learnt_from(
 ) -> None:
     found = find_obstacle(FACTS | facts, [*TENSORS, *tensors], rope)
     assert (found is None) if why is None else (why in (found or ""))
+
+
+def yarn_facts(**more: Any) -> dict[str, Any]:
+    said = {"type": "yarn", "factor": 4.0, "original_context_length": 4096, **more}
+    return FACTS | {f"llama.rope.scaling.{name}": value for name, value in said.items()}
+
+
+@pytest.mark.parametrize("size", [16, 64, 128])
+def test_the_frequencies_of_yarn_are_those_of_llama_cpp(size: int) -> None:
+    import torch
+    from transformers import LlamaConfig
+    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+    rope = yarn_parameters(yarn_facts(attn_factor=0.5))
+    config = LlamaConfig(head_dim=size, rope_parameters=rope, max_position_embeddings=16384)
+    theirs, attention = ROPE_INIT_FUNCTIONS["yarn"](config, torch.device("cpu"))
+
+    def turns(beta: float) -> float:  # ggml_rope_yarn_corr_dim
+        return size * math.log(4096 / (beta * 2 * math.pi)) / (2 * math.log(500000.0))
+
+    low, high = max(0, math.floor(turns(32))), min(size - 1, math.ceil(turns(1)))
+    plain = 500000.0 ** -(torch.arange(0, size, 2, dtype=torch.float32) / size)
+    ramp = (torch.arange(size // 2) - low) / max(0.001, high - low)
+    mix = 1 - ramp.clamp(0, 1)  # rope_yarn
+    torch.testing.assert_close(theirs, plain / 4 * (1 - mix) + plain * mix, rtol=1e-4, atol=0)
+    assert attention == pytest.approx(0.5 * (1 + 0.1 * math.log(4)))
+
+
+def test_yarn_that_says_more_than_transformers_computes_is_none() -> None:
+    assert yarn_parameters(FACTS) is None
+    assert yarn_parameters(yarn_facts(type="linear")) is None
+    assert yarn_parameters(yarn_facts(yarn_log_multiplier=0.1)) is None
+    assert yarn_parameters(yarn_facts()) is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from liveweights.ternary.conversion import to_half
 from liveweights.weights.content import source_files
+from liveweights.weights.gguf_base import make_exact_config
 from liveweights.weights.loading import LOADING
 from liveweights.weights.models import read_json
 from liveweights.weights.ternary.folder import write_folder
@@ -35,14 +36,18 @@ def import_checkpoint(source: Path, target: Path, packing: Packing) -> Imported:
     """Write the folder ``target``, which must not exist, of ``source``: a folder that stands for
     GGUF files, or one in MLX's layout or of 16-bit weights whose values are ternary.
 
-    Nothing of a ternary matrix is lost. Raises NotTernary, Rotated, BrokenFile, OSError.
+    Nothing of a ternary matrix is lost, nor of how the model computes: GGUF files of which
+    Transformers would compute something else are refused. Raises NotTernary, Rotated, BrokenFile,
+    OSError.
     """
     if target.exists():
         raise NotTernary(f"{target} is there already")
+    is_gguf = bool(source_files(source))
+    config = make_exact_config(source) if is_gguf else read_json(source / "config.json")
     modules, names = _structure(source)
     packed: dict[str, TernaryMatrix] = {}
     tensors: dict[str, NDArray[Any]] = {}
-    for name, weights in _read(source, names):
+    for name, weights in _read(source, config, names):
         if not isinstance(weights, TernaryMatrix):
             tensors[name] = to_half(torch.from_numpy(weights))
         elif name in modules:
@@ -51,7 +56,7 @@ def import_checkpoint(source: Path, target: Path, packing: Packing) -> Imported:
             tensors[f"{name}.weight"] = to_half(torch.from_numpy(weights.dequantise()))
     if not packed:
         raise NotTernary(f"{source} holds no ternary matrix")
-    tied = bool(read_json(source / "config.json").get("tie_word_embeddings"))
+    tied = bool(config.get("tie_word_embeddings"))
     if tied and "model.embed_tokens" in packed:
         packed["lm_head"], tied = packed["model.embed_tokens"], False
     group = min(matrix.group for matrix in packed.values())
@@ -64,7 +69,7 @@ def import_checkpoint(source: Path, target: Path, packing: Packing) -> Imported:
     for name, matrix in packed.items():
         stored = to_tensors(matrix.with_group(group), packing)
         tensors.update({f"{name}.{leaf}": np.copy(array) for leaf, array in stored.items()})
-    write_folder(source, target, tensors, layout, tied=tied)
+    write_folder(source, target, tensors, layout, tied=tied, config=config)
     return Imported(len(packed), group, others)
 
 
@@ -86,7 +91,9 @@ def _structure(source: Path) -> tuple[set[str], list[str]]:
     return modules, names
 
 
-def _read(source: Path, names: list[str]) -> Iterator[tuple[str, Weights]]:
+def _read(
+    source: Path, config: Mapping[str, Any], names: list[str]
+) -> Iterator[tuple[str, Weights]]:
     if files := source_files(source):
-        return read_gguf(files, read_json(source / "config.json"), names)
+        return read_gguf(files, config, names)
     return read_folder(source)

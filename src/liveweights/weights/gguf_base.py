@@ -10,9 +10,15 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from liveweights.weights.content import HASHES, SOURCE, hash_file, source_files
-from liveweights.weights.gguf_config import ROPE_FACTORS, find_obstacle, make_config
+from liveweights.weights.gguf_config import (
+    ROPE_FACTORS,
+    find_obstacle,
+    make_config,
+    yarn_parameters,
+)
 from liveweights.weights.gguf_header import Header, block_sizes, read_header, split_files
 from liveweights.weights.gguf_tensors import read_tensor
 from liveweights.weights.gguf_tokenizer import check_tokenizer, make_tokenizer
@@ -64,6 +70,25 @@ def learning_obstacle(folder: Path) -> str | None:
         return f"it has tensors of the type {min(unknown)}, which is not known here"
     tensors = [name for header in headers for name in header.shapes]
     return find_obstacle(headers[0].metadata, tensors, _rope_factors(files, headers))
+
+
+def make_exact_config(folder: Path) -> dict[str, Any]:
+    """The config with which Transformers computes what llama.cpp does of the GGUF files that
+    ``folder`` stands for, YaRN included, which the folder's own is without.
+
+    Raises BrokenFile where there is none, and says why; OSError.
+    """
+    files = source_files(folder)
+    headers = [read_header(file) for file in files]
+    facts, factors = dict(headers[0].metadata), _rope_factors(files, headers)
+    tensors = [name for header in headers for name in header.shapes]
+    yarn = None if factors else yarn_parameters(facts)
+    if yarn is not None:
+        del facts[f"{facts['general.architecture']}.rope.scaling.type"]
+    if (obstacle := find_obstacle(facts, tensors, factors)) is not None:
+        raise BrokenFile(f"Transformers would not compute what {files[0]} says: {obstacle}")
+    config = make_config(facts, tensors, factors)
+    return config if yarn is None else config | {"rope_parameters": yarn}
 
 
 def is_exact(folder: Path) -> bool:

@@ -28,6 +28,9 @@ _TOLERANCE = 1e-4
 _LLAMA3 = (("low_freq_factor", 1.0), ("high_freq_factor", 4.0),
            ("original_max_position_embeddings", 8192))  # fmt: skip
 """What Llama 3.1, 3.2 and 3.3 have in common: only the factor differs."""
+_YARN = {"type", "factor", "original_context_length", "finetuned", "attn_factor",
+         "yarn_beta_fast", "yarn_beta_slow"}  # fmt: skip
+"""What Transformers has words for."""
 
 
 def make_config(
@@ -78,7 +81,7 @@ def find_obstacle(
     """Why Transformers would not compute what llama.cpp computes; None where it would."""
     kind = str(facts["general.architecture"])
     if kind not in CLASSES:
-        return f"its architecture is {kind!r}; learnt from are {', '.join(CLASSES)}"
+        return f"its architecture is {kind!r}; known are {', '.join(CLASSES)}"
     for key in ("expert_count", "attention.sliding_window"):
         if facts.get(f"{kind}.{key}"):
             return f"it has {kind}.{key} = {facts[f'{kind}.{key}']}"
@@ -102,6 +105,30 @@ def find_obstacle(
     if lacking := sorted(expected - set(tensors)):
         return f"it lacks {lacking[0]!r}, which {CLASSES[kind]} has"
     return None
+
+
+def yarn_parameters(facts: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Transformers' ``rope_parameters`` of a rotary embedding that is scaled by YaRN (arXiv
+    2309.00071); None of any other, and where it says more than Transformers computes.
+
+    ``make_config`` leaves it out: the ids of bases cover what that gives.
+    """
+    kind = str(facts["general.architecture"])
+    begin = f"{kind}.rope.scaling."
+    said = {key.removeprefix(begin): value for key, value in facts.items() if key.startswith(begin)}
+    if said.get("type") != "yarn" or said.keys() - _YARN or not said.get("factor", 0) > 1:
+        return None
+    factor = float(said["factor"])
+    original = said.get("original_context_length") or facts[f"{kind}.context_length"]
+    return {
+        "rope_type": "yarn",
+        "rope_theta": float(facts.get(f"{kind}.rope.freq_base", _THETA)),
+        "factor": factor,
+        "original_max_position_embeddings": int(original),
+        "attention_factor": float(said.get("attn_factor", 1.0)) * (1 + 0.1 * math.log(factor)),
+        "beta_fast": float(said.get("yarn_beta_fast", 32.0)),
+        "beta_slow": float(said.get("yarn_beta_slow", 1.0)),
+    }
 
 
 def _expected(kind: str, config: Mapping[str, Any]) -> set[str]:

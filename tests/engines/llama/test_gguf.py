@@ -180,7 +180,7 @@ def test_values_that_are_no_numbers_are_refused_at_the_first_load(tmp_path: Path
 def test_an_architecture_that_is_not_learnt_from_answers(tmp_path: Path) -> None:
     file = write_gguf(tmp_path / "m.gguf", architecture="smollm3")
     base = find(str(file), tmp_path / "cache")
-    assert "'smollm3'; learnt from are" in (learning_obstacle(base.folder) or "")
+    assert "'smollm3'; known are" in (learning_obstacle(base.folder) or "")
 
     async def answer() -> list[Token]:
         engine = LlamaEngine(base, tmp_path / "cache", EngineSettings(slots=1, threads=1))

@@ -26,17 +26,22 @@ def write_folder(
     layout: Layout,
     *,
     tied: bool,
+    config: Mapping[str, Any] | None = None,
 ) -> None:
     """``target`` with these tensors, and all of ``source`` that is no weights; whole or not at all.
 
     ``tied`` says whether the output layer is the embedding; ternary ones are stored apart.
+    ``config`` is the model's, ``source``'s own unless given.
     """
     from safetensors.numpy import save_file
 
     weights = set(weight_files(source))
-    config: dict[str, Any] = json.loads((source / "config.json").read_text(encoding="utf-8"))
-    config["quantization_config"] = msgspec.to_builtins(layout)
-    config["tie_word_embeddings"] = tied
+    own = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    said = {
+        **(own if config is None else config),
+        "quantization_config": msgspec.to_builtins(layout),
+        "tie_word_embeddings": tied,
+    }
     contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     with staged(target) as folder:
         made = folder / "model"
@@ -44,7 +49,7 @@ def write_folder(
         for file in source.iterdir():
             if file.is_file() and file not in weights and not file.name.endswith(".index.json"):
                 shutil.copy2(file, made / file.name)
-        (made / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
+        (made / "config.json").write_text(json.dumps(said, indent=2), encoding="utf-8")
         save_file(contiguous, made / "model.safetensors", metadata={"format": "pt"})
         publish(made, target)
 
