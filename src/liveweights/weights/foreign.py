@@ -19,6 +19,7 @@ from liveweights.weights.expected_factors import BrokenConfig, expect_factors
 from liveweights.weights.gguf_tensors import read_linear_shapes
 from liveweights.weights.models import LARGEST_CONFIG, read_json
 from liveweights.weights.tensors import open_tensors, read_shapes
+from liveweights.weights.ternary.layout import dense_shapes, read_layout
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 PICKLES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
@@ -60,9 +61,8 @@ def check_adapter(folder: Path, base: Path, base_id: str) -> Foreign:
     stated = read_json(folder / "card.json").get("base")
     if isinstance(stated, str) and stated != base_id:
         raise ForeignError(f"it was made on {stated}, not on {base_id}")
-    files = source_files(base)
     described = read_json(base / "config.json")
-    shapes = read_linear_shapes(files, described) if files else read_shapes(base)
+    shapes = _read_shapes(base, described)
     family = str(described.get("model_type"))
     factors: dict[str, Factors] = {}
     works = False
@@ -87,6 +87,14 @@ class Factors(NamedTuple):
     outputs: int
     inputs: int
     rank: int
+
+
+def _read_shapes(base: Path, described: Mapping[str, Any]) -> Mapping[str, tuple[int, ...]]:
+    """Of its weights, however they are stored, by Transformers' names."""
+    if files := source_files(base):
+        return read_linear_shapes(files, described)
+    shapes, layout = read_shapes(base), read_layout(base)
+    return shapes if layout is None else dense_shapes(shapes, layout)
 
 
 def _check_config(

@@ -54,6 +54,20 @@ def read_layout(folder: Path) -> Layout | None:
         raise NotTernary(f"{folder / 'config.json'}, quantization_config: {error}") from error
 
 
+def dense_shapes(
+    shapes: Mapping[str, tuple[int, ...]], layout: Layout
+) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of tensors as they would be of the same model without ternary weights."""
+    dense: dict[str, tuple[int, ...]] = {}
+    for name, shape in shapes.items():
+        owner, _, leaf = name.rpartition(".")
+        if f"{owner}.scales" not in shapes or leaf not in ("scales", "codes", "trits"):
+            dense[name] = shape
+        elif leaf == "scales":
+            dense[f"{owner}.weight"] = (shape[0], shape[1] * layout.group_size)
+    return dense
+
+
 def tensor_shapes(layout: Layout, rows: int, columns: int) -> Mapping[str, tuple[int, int]]:
     """What a matrix [N, K] is stored as, by the last part of the name. Raises NotTernary."""
     scales = (rows, columns // layout.group_size)
