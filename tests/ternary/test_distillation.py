@@ -48,12 +48,18 @@ def text() -> torch.Tensor:
 
 
 def distil(
-    folders: tuple[Path, Path], state: Path, steps: int, **how: Any
+    folders: tuple[Path, Path],
+    state: Path,
+    steps: int,
+    ids_BT: torch.Tensor | None = None,
+    **how: Any,
 ) -> tuple[Any, list[float]]:
     training = Training(
         steps=how.pop("of", steps), rows=2, learning_rate=3e-3, warmup=2, save_every=2
     )
-    distiller = Distiller(*map(read, folders), text(), training, state)
+    distiller = Distiller(
+        *map(read, folders), text() if ids_BT is None else ids_BT, training, state
+    )
     losses: list[float] = []
 
     class Enough(Exception):
@@ -91,6 +97,28 @@ def test_it_goes_on_where_it_was_stopped(folders: tuple[Path, Path], tmp_path: P
     assert second.step == 6
     with pytest.raises(CannotTrain, match="another --state"):
         distil(folders, tmp_path / "parts", 7)
+
+
+def test_it_does_not_go_on_with_other_models_or_texts(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    dense, ternary = folders
+    distil(folders, tmp_path / "state", 2)
+    again = tmp_path / "again"
+    convert(dense, again, text(), Options(group=64, feedback=False), lambda *_: None)
+    teacher = read(dense)
+    with torch.no_grad():
+        teacher.model.norm.weight[0] += 1
+    teacher.save_pretrained(tmp_path / "teacher")
+    exchanged = text()[[1, 0, *range(2, 8)]]
+    for models, ids in (
+        ((dense, again), text()),
+        ((tmp_path / "teacher", ternary), text()),
+        (folders, exchanged),
+    ):
+        with pytest.raises(CannotTrain, match="another --state"):
+            distil(models, tmp_path / "state", 2, ids)
+    assert distil(folders, tmp_path / "state", 2)[0].step == 2
 
 
 def test_it_begins_with_what_rounding_found(folders: tuple[Path, Path]) -> None:

@@ -9,7 +9,7 @@ K inputs, G inputs per scale.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from liveweights.machine import available_memory
 from liveweights.ternary.job import STEP
 from liveweights.ternary.layers import TernaryLinear
 from liveweights.weights.staging import publish, staged
+from liveweights.weights.tensors import TensorHash
 from liveweights.weights.ternary.matrix import TernaryMatrix
 
 _CHUNK = 1 << 24
@@ -138,6 +139,11 @@ class Distiller:
         self._student = student.requires_grad_(False)
         self._ids_BT, self._training, self._state = ids_BT, training, state
         _check_memory(student)
+        self._of = {
+            "training": asdict(training),
+            "models": [_digest(teacher), _digest(student)],
+            "text": _hash({"ids": ids_BT}),
+        }
         self._latents = _put_latents(teacher, student)
         parameters = [
             p for latent in self._latents.values() for p in (latent.weight, latent.scales)
@@ -186,14 +192,9 @@ class Distiller:
         self._optimizer.zero_grad(set_to_none=True)
         return total
 
-    def _fingerprint(self) -> dict[str, Any]:
-        names = {name: list(latent.scales.shape) for name, latent in self._latents.items()}
-        text = int((self._ids_BT * torch.arange(1, self._ids_BT.shape[1] + 1)).sum())
-        return {"training": asdict(self._training), "names": names, "text": text}
-
     def _save(self) -> None:
         values = {name: latent.state_dict() for name, latent in self._latents.items()}
-        whole = {"step": self.step, "of": self._fingerprint(), "latents": values,
+        whole = {"step": self.step, "of": self._of, "latents": values,
                  "optimizer": self._optimizer.state_dict()}  # fmt: skip
         self._state.mkdir(parents=True, exist_ok=True)
         target = self._state / "state.pt"
@@ -207,7 +208,7 @@ class Distiller:
         if not file.is_file():
             return
         whole: dict[str, Any] = torch.load(file, weights_only=True)
-        if whole["of"] != self._fingerprint():
+        if whole["of"] != self._of:
             raise CannotTrain(
                 f"{file} is of a training with other texts, numbers or models: take another --state"
             )
@@ -215,6 +216,18 @@ class Distiller:
             latent.load_state_dict(whole["latents"][name])
         self._optimizer.load_state_dict(whole["optimizer"])
         self.step = whole["step"]
+
+
+def _digest(model: Any) -> str:
+    """Of all that a model computes with, the frequencies of its rotary embedding, too."""
+    return _hash(dict([*model.named_parameters(), *model.named_buffers()]))
+
+
+def _hash(tensors: Mapping[str, Tensor]) -> str:
+    whole = TensorHash()
+    for name, tensor in sorted(tensors.items()):
+        whole.add(name, tensor.detach())
+    return whole.hexdigest()
 
 
 def _pace(step: int, training: Training) -> float:
