@@ -96,3 +96,46 @@ def test_there_must_be_something_to_read(base: Checkpoint, tmp_path: Path) -> No
     refused = CliRunner().invoke(app, [*words, "--home", str(tmp_path)])
     assert refused.exit_code == 2
     assert "--text FILE, or --recorded" in " ".join(refused.output.split())
+
+
+def train(folder: Path, *words: str) -> Result:
+    options = [
+        "--length",
+        "32",
+        "--rows",
+        "1",
+        "--recorded",
+        "--tokens",
+        "256",
+        "--save-every",
+        "1",
+    ]
+    places = ["--home", str(folder), "--config", str(folder / "settings.toml")]
+    models = [str(folder / one) for one in ("dense", "out", "trained")]
+    state = ["--state", str(folder / "state"), "--steps", "2"]
+    return CliRunner().invoke(app, ["ternary", "train", *models, *state, *options, *places, *words])
+
+
+def test_training_goes_on_with_the_answers_that_it_began_with(
+    database_dsn: str, base: Checkpoint, tmp_path: Path
+) -> None:
+    pytest.importorskip("llvmlite", reason="needs liveweights[ternary]")
+    for number in range(5):
+        answer(database_dsn, f"mine{number}", base.id, number)
+    assert convert(tmp_path).exit_code == 0
+    first = train(tmp_path, "--json")
+    assert first.exit_code == 0, first.output
+    (tmp_path / "trained").rename(tmp_path / "before")
+    answer(database_dsn, "newer", base.id, 20)
+    again = train(tmp_path, "--json")
+    assert again.exit_code == 0, again.output
+    weights = [tmp_path / one / "model.safetensors" for one in ("before", "trained")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+    noted = json.loads((tmp_path / "trained" / "fitted_to.json").read_text())
+    assert "newer" not in noted["generations"]
+    with psycopg.connect(database_dsn) as conn:
+        conn.execute("delete from generations where id = 'mine3'")
+    (tmp_path / "trained").rename(tmp_path / "after")
+    refused = train(tmp_path)
+    assert refused.exit_code == 2
+    assert "1 of the 4 recorded answers" in " ".join(refused.output.split())

@@ -92,9 +92,12 @@ def test_it_comes_closer_to_the_dense_model(folders: tuple[Path, Path], tmp_path
 def test_it_goes_on_where_it_was_stopped(folders: tuple[Path, Path], tmp_path: Path) -> None:
     _, whole = distil(folders, tmp_path / "whole", 6)
     _, first = distil(folders, tmp_path / "parts", 4, of=6)
+    left = tmp_path / "parts" / ".state.pt.abcdefgh"
+    left.mkdir()  # by one that was killed as it saved
     second, rest = distil(folders, tmp_path / "parts", 6)
     assert first + rest == pytest.approx(whole)
     assert second.step == 6
+    assert not left.exists()
     with pytest.raises(CannotTrain, match="another --state"):
         distil(folders, tmp_path / "parts", 7)
 

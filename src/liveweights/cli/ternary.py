@@ -18,7 +18,7 @@ from liveweights.catalog.check import check_model
 from liveweights.cli.context import HOME, Home, Json, Settings, read_config, refuse
 from liveweights.cli.output import say, show, show_json
 from liveweights.cli.rules import check_export
-from liveweights.cli.ternary_texts import note_texts, read_texts, recorded_in
+from liveweights.cli.ternary_texts import note_texts, read_noted, read_texts, recorded_in
 from liveweights.terminal import clean
 from liveweights.weights.models import ModelNotFound, find
 
@@ -180,7 +180,7 @@ def train(
 
     from liveweights.learn.updaters.load import load_model
     from liveweights.ternary.calibration import chunk_texts, perplexity
-    from liveweights.ternary.distillation import CannotTrain, Distiller, Training
+    from liveweights.ternary.distillation import STATE, CannotTrain, Distiller, Training
     from liveweights.weights.ternary.folder import replace_matrices
     from liveweights.weights.ternary.layout import read_layout
 
@@ -192,7 +192,8 @@ def train(
         if read_layout(start) is None:
             raise CannotTrain(f"{start} is no folder that `liveweights ternary convert` wrote")
         base = find(model, settings.cache_folder())
-        read = read_texts(base, text or [], tokens, recorded_in(settings, home, recorded))
+        begun = read_noted(state) if (state / STATE).is_file() else None
+        read = read_texts(base, text or [], tokens, recorded_in(settings, home, recorded), begun)
         ids = chunk_texts(read.ids, length)
         device = torch.device("cpu")
         teacher = load_model(base.folder, torch.float32, device)
@@ -201,6 +202,7 @@ def train(
         plan = Training(steps=steps, rows=rows, learning_rate=learning_rate, save_every=save_every)
         before = perplexity(student, ids[-held_back:])
         distiller = Distiller(teacher, student, ids[:-held_back], plan, state)
+        note_texts(state, read)
         with bar(f"Training {start.name}") as tell:
             distiller.run(
                 lambda step, loss: tell(f"{loss:.3f} nats from the dense model", step, steps)

@@ -20,8 +20,9 @@ from liveweights.weights.staging import write_whole
 
 FILE = "fitted_to.json"
 """Of a folder: the ids of the recorded answers that its weights were fitted to."""
-ReadRecorded = Callable[[str, int], Consented]
-"""What there is on a base, by its id, up to so many tokens."""
+ReadRecorded = Callable[[str, int, tuple[str, ...] | None], Consented]
+"""What there is on a base, by its id, up to so many tokens; of those answers only, if ids are given
+(``read_consented``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ def recorded_in(settings: Config, home: Path, wanted: bool) -> ReadRecorded | No
     config = with_all_added(settings, home)
     terms = read_terms(config, home)
 
-    def read(base: str, most: int) -> Consented:
+    def read(base: str, most: int, only: tuple[str, ...] | None) -> Consented:
         async def ask(conn: Connection) -> Consented:
             # Each model's answers are taken as if it learnt from itself: it is the same base.
             lessons: dict[str, Lessons] = {}
@@ -49,7 +50,7 @@ def recorded_in(settings: Config, home: Path, wanted: bool) -> ReadRecorded | No
                 return of.may_learn(alias, tenant, base)
 
             async with terms.renewed(conn):
-                return await read_consented(conn, base, most, may_learn=may_learn)
+                return await read_consented(conn, base, most, may_learn=may_learn, only=only)
 
         return write(config, home, ask)
 
@@ -57,15 +58,26 @@ def recorded_in(settings: Config, home: Path, wanted: bool) -> ReadRecorded | No
 
 
 def read_texts(
-    base: Checkpoint, files: Sequence[Path], most: int, recorded: ReadRecorded | None
+    base: Checkpoint,
+    files: Sequence[Path],
+    most: int,
+    recorded: ReadRecorded | None,
+    begun: tuple[str, ...] | None = None,
 ) -> Texts:
     """The first tokens of the files, from each as many as from the others and from what is
-    recorded. Raises OSError, ValueError."""
+    recorded: of the answers ``begun``, where something was begun with these. Raises OSError,
+    ValueError, also where one of these may not be learnt from any more."""
     sources = len(files) + (recorded is not None)
     if not sources:
         raise ValueError("there is nothing to read: give --text FILE, or --recorded")
     share = -(-most // sources)
-    found = recorded(base.id, share) if recorded else Consented([], ())
+    found = recorded(base.id, share, begun) if recorded else Consented([], ())
+    gone = {*(begun or ())} - {*found.generations} if recorded else ()
+    if begun and gone:
+        raise ValueError(
+            f"{len(gone)} of the {len(begun)} recorded answers that it began with are gone, or may "
+            "not be learnt from any more: begin with another --state, and remove this one"
+        )
     if recorded and not found.ids:
         raise ValueError(
             f"nothing is recorded of {base.id} that may be learnt from: nobody agreed to training, "
@@ -86,10 +98,16 @@ def read_texts(
 def note_texts(folder: Path, texts: Texts, start: Path | None = None) -> None:
     """Say in ``folder`` which recorded answers its weights were fitted to, and those of ``start``,
     which it began from: who forgets a user finds there what to make again."""
-    before: list[Any] = []
-    if start is not None and (start / FILE).is_file():
-        before = json.loads((start / FILE).read_text(encoding="utf-8"))["generations"]
-    generations = list(dict.fromkeys([*before, *texts.generations]))
+    before = read_noted(start) if start is not None else None
+    generations = list(dict.fromkeys([*(before or ()), *texts.generations]))
     if generations:
         content = json.dumps({"generations": generations}, indent=1)
         write_whole(folder / FILE, content.encode())
+
+
+def read_noted(folder: Path) -> tuple[str, ...] | None:
+    """The ids that ``note_texts`` wrote there; None where it wrote none."""
+    if not (folder / FILE).is_file():
+        return None
+    noted: Any = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    return tuple(noted["generations"])

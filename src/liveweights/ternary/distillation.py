@@ -22,7 +22,7 @@ from torch.utils.checkpoint import checkpoint
 from liveweights.machine import available_memory
 from liveweights.ternary.job import STEP
 from liveweights.ternary.layers import TernaryLinear
-from liveweights.weights.staging import publish, staged
+from liveweights.weights.staging import exclusive, publish, staged
 from liveweights.weights.tensors import TensorHash
 from liveweights.weights.ternary.matrix import TernaryMatrix
 
@@ -30,6 +30,8 @@ _CHUNK = 1 << 24
 """Logits of teacher or student that are held at once: 64 MiB of them."""
 _MARGIN = 0.02
 """Of half a scale: how far inside of what rounds to its trit a weight begins, at least."""
+STATE = "state.pt"
+"""In the folder that a training is kept in, from the first time that it is saved."""
 _BETAS = (0.9, 0.95)
 
 
@@ -196,15 +198,14 @@ class Distiller:
         values = {name: latent.state_dict() for name, latent in self._latents.items()}
         whole = {"step": self.step, "of": self._of, "latents": values,
                  "optimizer": self._optimizer.state_dict()}  # fmt: skip
-        self._state.mkdir(parents=True, exist_ok=True)
-        target = self._state / "state.pt"
-        with staged(target) as folder:
-            made = folder / "state.pt"
+        target = self._state / STATE
+        with exclusive(target), staged(target) as folder:
+            made = folder / STATE
             torch.save(whole, made)
             publish(made, target)
 
     def _resume(self) -> None:
-        file = self._state / "state.pt"
+        file = self._state / STATE
         if not file.is_file():
             return
         whole: dict[str, Any] = torch.load(file, weights_only=True)
