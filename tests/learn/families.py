@@ -190,7 +190,14 @@ def _gpt_neo() -> Any:
     )
 
 
+def _gemma() -> Any:
+    from transformers import GemmaConfig
+
+    return GemmaConfig(**_SIZES, num_key_value_heads=2, head_dim=8)
+
+
 _OTHERS: dict[str, Callable[[], Any]] = {
+    "gemma": _gemma,
     "qwen3": _qwen3,
     "mistral": _mistral,
     "llama4": _llama4,

@@ -89,6 +89,21 @@ def test_a_tied_model_is_whole_whether_its_embedding_fits_or_not(
     assert perplexity(model, text()[-1:]) == pytest.approx(made.ternary_perplexity, rel=1e-2)
 
 
+def test_an_embedding_that_scales_is_kept(tmp_path: Path) -> None:
+    """Gemma's, which is the output layer, too."""
+    config = make_config("gemma")
+    config.hidden_size, config.intermediate_size, config.head_dim = 64, 128, 32
+    dense, target = write_family(config, tmp_path / "dense"), tmp_path / "ternary"
+    made = convert(dense, target, text(), Options(group=64, embeddings=True), silent)
+    names = {one.name for one in made.matrices}
+    assert "lm_head" in names
+    assert "model.embed_tokens" not in names
+    model = read(target)
+    assert perplexity(model, text()[-1:]) == pytest.approx(made.ternary_perplexity, rel=1e-2)
+    kept, source = (one.get_input_embeddings().weight for one in (model, read(dense)))
+    torch.testing.assert_close(kept, source, rtol=1e-3, atol=1e-4)
+
+
 def test_feedback_loses_less_than_rounding_alone(tmp_path: Path) -> None:
     dense = write_dense(tmp_path / "dense", "llama")
     losses = [

@@ -20,9 +20,9 @@ from liveweights.ternary.rounding import round_plainly
 pytest.importorskip("llvmlite", reason="needs liveweights[ternary]")
 
 
-def write_unpacked(folder: Path, *, tied: bool) -> Path:
+def write_unpacked(folder: Path, *, tied: bool, family: str = "llama") -> Path:
     """A model in 16 bits whose matrices are ternary, embeddings too."""
-    config = make_config("llama")
+    config = make_config(family)
     config.hidden_size, config.intermediate_size, config.head_dim = 64, 128, 16
     config.tie_word_embeddings = tied
     torch.manual_seed(6)
@@ -60,6 +60,24 @@ def test_an_unpacked_checkpoint_is_packed_as_it_is(tied: bool, tmp_path: Path) -
     again = CliRunner().invoke(app, words)
     assert again.exit_code == 2
     assert "there already" in again.output
+
+
+def test_an_embedding_that_scales_stays_dense(tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    source = write_unpacked(tmp_path / "source", tied=True, family="gemma")
+    words = ["ternary", "import", str(source), str(tmp_path / "target")]
+    run = CliRunner().invoke(app, [*words, "--home", str(tmp_path / "home")])
+    assert run.exit_code == 0, run.output
+    assert "14 ternary matrices" in run.output
+    register()
+    ids = torch.arange(20)[None]
+    with torch.no_grad():
+        ours, theirs = (
+            AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32)(ids).logits
+            for place in (tmp_path / "target", source)
+        )
+    assert (ours - theirs).abs().max() < 0.1 * theirs.abs().max()
 
 
 def test_a_dense_model_is_refused(tmp_path: Path) -> None:

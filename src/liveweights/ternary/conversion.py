@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from liveweights.ternary.calibration import Walk, decoder_layers, perplexity
+from liveweights.ternary.layers import is_plain
 from liveweights.ternary.rounding import output_loss, round_matrix, round_plainly
 from liveweights.weights.content import weight_files
 from liveweights.weights.loading import load_causal
@@ -108,7 +109,7 @@ def _unfit(model: Any, options: Options) -> set[str]:
             wanted = options.embeddings and (
                 module is head or module is model.get_input_embeddings()
             )
-        if not wanted or module.weight.shape[1] % options.group:
+        if not wanted or not is_plain(module) or module.weight.shape[1] % options.group:
             kept.add(name)
         else:
             rounded += inside
@@ -175,9 +176,10 @@ def _round_embeddings(
     tables = [(name, m) for name, m in model.named_modules() if any(m is one for one in both)]
     for name, module in tables:
         if name not in kept:
-            # Where the two are one the second finds what is ternary already, and leaves it so.
             made[name] = round_plainly(module.weight, options.group)
-            module.weight.copy_(torch.from_numpy(made[name].dequantise()))
+            # Of its own: what it was one with may stay as it is.
+            values = torch.from_numpy(made[name].dequantise())
+            module.weight = torch.nn.Parameter(values, requires_grad=False)
             yield MatrixLoss(name, None)
 
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from liveweights.ternary.conversion import to_half
+from liveweights.ternary.layers import is_plain
 from liveweights.weights.content import source_files
 from liveweights.weights.gguf_base import make_exact_config
 from liveweights.weights.loading import LOADING
@@ -44,13 +45,13 @@ def import_checkpoint(source: Path, target: Path, packing: Packing) -> Imported:
         raise NotTernary(f"{target} is there already")
     is_gguf = bool(source_files(source))
     config = make_exact_config(source) if is_gguf else read_json(source / "config.json")
-    modules, names = _structure(source)
+    modules, plain, names = _structure(source)
     packed: dict[str, TernaryMatrix] = {}
     tensors: dict[str, NDArray[Any]] = {}
     for name, weights in _read(source, config, names):
         if not isinstance(weights, TernaryMatrix):
             tensors[name] = to_half(torch.from_numpy(weights))
-        elif name in modules:
+        elif name in plain:
             packed[name] = weights
         else:
             tensors[f"{name}.weight"] = to_half(torch.from_numpy(weights.dequantise()))
@@ -73,9 +74,10 @@ def import_checkpoint(source: Path, target: Path, packing: Packing) -> Imported:
     return Imported(len(packed), group, others)
 
 
-def _structure(source: Path) -> tuple[set[str], list[str]]:
-    """The linear layers and embeddings of the model that a folder's config describes, and the names
-    of its parameters, one that is another's left out."""
+def _structure(source: Path) -> tuple[set[str], set[str], list[str]]:
+    """The linear layers and embeddings of the model that a folder's config describes, those of them
+    that ternary ones can stand for, and the names of its parameters, one that is another's left
+    out."""
     import transformers
 
     config: Any = transformers.AutoConfig.from_pretrained(
@@ -84,11 +86,12 @@ def _structure(source: Path) -> tuple[set[str], list[str]]:
     with LOADING, torch.device("meta"):
         model: Any = transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     kinds = torch.nn.Linear | torch.nn.Embedding
-    modules = {name for name, module in model.named_modules() if isinstance(module, kinds)}
+    modules = {name: module for name, module in model.named_modules() if isinstance(module, kinds)}
+    plain = {name for name, module in modules.items() if is_plain(module)}
     names = list(model.state_dict())
     if config.tie_word_embeddings:
         names = [name for name in names if name != "lm_head.weight"]
-    return modules, names
+    return set(modules), plain, names
 
 
 def _read(

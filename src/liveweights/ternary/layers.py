@@ -123,6 +123,13 @@ class TernaryEmbedding(_Stored):
         return rows.reshape(*input.shape, -1)
 
 
+def is_plain(module: torch.nn.Module) -> bool:
+    """Whether it is a linear layer or an embedding, and computes as ternary ones do: those of some
+    families scale or normalise besides."""
+    forward = type(module).forward
+    return forward is torch.nn.Linear.forward or forward is torch.nn.Embedding.forward
+
+
 def unpack(codes: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:
     """The values [N, K] of packed rows."""
     rows, groups = scales.shape

@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 import torch
 
-from liveweights.ternary.layers import TernaryEmbedding, TernaryLinear
+from liveweights.ternary.layers import TernaryEmbedding, TernaryLinear, is_plain
 from liveweights.weights.ternary.layout import METHOD, Layout
+from liveweights.weights.ternary.matrix import NotTernary
 
 
 @cache
@@ -64,17 +65,17 @@ def replace_layers(model: Any, layout: Layout, dtype: torch.dtype | None) -> Non
     ``modules_to_not_convert``; what they compute is of ``dtype``. Raises NotTernary."""
     kept = set(layout.modules_to_not_convert)
     for name, module in list(model.named_modules()):
-        if name in kept:
+        if name in kept or not isinstance(module, torch.nn.Linear | torch.nn.Embedding):
             continue
+        if not is_plain(module):
+            raise NotTernary(f"{name} is a {type(module).__name__}: convert the model again")
         device = next((p.device for p in module.parameters(recurse=False)), None)
         with torch.device(device or "cpu"):
             match module:
                 case torch.nn.Linear():
                     columns, rows = module.in_features, module.out_features
                     made: Any = TernaryLinear(columns, rows, layout, module.bias)
-                case torch.nn.Embedding():
+                case _:
                     rows, columns = module.num_embeddings, module.embedding_dim
                     made = TernaryEmbedding(rows, columns, layout, dtype or torch.float32)
-                case _:
-                    continue
         model.set_submodule(name, made)
