@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tests.learn.families import make_config, write_family
 from typer.testing import CliRunner
 
@@ -102,6 +103,36 @@ def test_an_embedding_that_scales_is_kept(tmp_path: Path) -> None:
     assert perplexity(model, text()[-1:]) == pytest.approx(made.ternary_perplexity, rel=1e-2)
     kept, source = (one.get_input_embeddings().weight for one in (model, read(dense)))
     torch.testing.assert_close(kept, source, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("embeddings", [True, False])
+def test_a_model_computes_in_the_precision_that_is_asked_for(
+    embeddings: bool, tmp_path: Path
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    dense, target = write_dense(tmp_path / "dense"), tmp_path / "ternary"
+    convert(dense, target, text(), Options(group=64, embeddings=embeddings), silent)
+    if embeddings:
+        keep_head_dense(dense, target)
+    register()
+    model: Any = AutoModelForCausalLM.from_pretrained(target, dtype=torch.bfloat16)
+    ids = text()[:1]
+    with torch.no_grad():
+        assert model.get_input_embeddings()(ids).dtype == torch.bfloat16
+        out = model(ids, use_cache=True)
+    assert out.logits.dtype == torch.bfloat16
+    assert out.past_key_values.layers[0].keys.dtype == torch.bfloat16
+
+
+def keep_head_dense(dense: Path, target: Path) -> None:
+    file = target / "model.safetensors"
+    tensors = {n: t for n, t in load_file(file).items() if not n.startswith("lm_head.")}
+    head = load_file(dense / "model.safetensors")["lm_head.weight"].half()
+    save_file({**tensors, "lm_head.weight": head}, file, metadata={"format": "pt"})
+    config = json.loads((target / "config.json").read_text())
+    config["quantization_config"]["modules_to_not_convert"] = ["lm_head"]
+    (target / "config.json").write_text(json.dumps(config))
 
 
 def test_feedback_loses_less_than_rounding_alone(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def register() -> None:
 
         def _process_model_before_weight_loading(self, model: Any, **kwargs: Any) -> Any:
             config: Any = self.quantization_config
-            replace_layers(model, config.layout, kwargs.get("dtype"))
+            replace_layers(model, config.layout)
             return model
 
         def _process_model_after_weight_loading(self, model: Any, **kwargs: Any) -> Any:
@@ -60,9 +60,10 @@ def register() -> None:
             return True  # adapters on it
 
 
-def replace_layers(model: Any, layout: Layout, dtype: torch.dtype | None) -> None:
+def replace_layers(model: Any, layout: Layout) -> None:
     """Put empty ternary layers in the place of a model's linear layers and embeddings, but for
-    ``modules_to_not_convert``; what they compute is of ``dtype``. Raises NotTernary."""
+    ``modules_to_not_convert``; an embedding gives the precision of that in whose place it is.
+    Raises NotTernary."""
     kept = set(layout.modules_to_not_convert)
     for name, module in list(model.named_modules()):
         if name in kept or not isinstance(module, torch.nn.Linear | torch.nn.Embedding):
@@ -77,5 +78,5 @@ def replace_layers(model: Any, layout: Layout, dtype: torch.dtype | None) -> Non
                     made: Any = TernaryLinear(columns, rows, layout, module.bias)
                 case _:
                     rows, columns = module.num_embeddings, module.embedding_dim
-                    made = TernaryEmbedding(rows, columns, layout, dtype or torch.float32)
+                    made = TernaryEmbedding(rows, columns, layout, module.weight.dtype)
         model.set_submodule(name, made)
