@@ -153,6 +153,28 @@ def test_gradients_pass_through_rounding_to_weights_and_scales(folders: tuple[Pa
     assert scales.shape == latent.scales.shape
 
 
+def test_a_pass_holds_nothing_but_its_input(folders: tuple[Path, Path]) -> None:
+    dense, ternary = map(read, folders)
+    name = "model.layers.0.mlp.down_proj"
+    latent = LatentLinear(dense.get_submodule(name).weight, ternary.get_submodule(name))
+    x = torch.randn(5, latent.weight.shape[1], requires_grad=True)
+    there = {tensor.data_ptr() for tensor in (x, *latent.parameters())}
+    held: list[torch.Tensor] = []
+
+    def hold(tensor: torch.Tensor) -> torch.Tensor:
+        held.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(hold, lambda tensor: tensor):
+        out = latent(x)
+    assert {tensor.data_ptr() for tensor in held} <= there
+    out.sum().backward()
+    assert x.grad is not None
+    trits, scales = latent.trits()
+    assert torch.allclose(x.grad, (trits * scales[..., None]).flatten(1).sum(0).expand_as(x.grad),
+                          atol=1e-4)  # fmt: skip
+
+
 def test_the_divergence_is_the_same_in_pieces() -> None:
     heads = [torch.nn.Linear(8, 50, bias=False) for _ in range(2)]
     hidden = [torch.randn(7, 8) for _ in range(2)]

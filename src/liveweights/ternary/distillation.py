@@ -65,22 +65,47 @@ class LatentLinear(torch.nn.Module):
 
     def trits(self) -> tuple[Tensor, Tensor]:
         """Trits [N, K/G, G], and the scales [N, K/G] they go with: 16-bit ones, not negative."""
-        scales = self.scales.detach().clamp(min=0).half().float()
-        grouped = self.weight.detach().reshape(*scales.shape, -1)
-        chosen = (grouped.abs() > scales[..., None] / 2) & (scales[..., None] > 0)
-        return grouped.sign() * chosen, scales
+        return _round(self.weight.detach(), self.scales.detach())
 
     def forward(self, input: Tensor) -> Tensor:
-        trits, scales = self.trits()
-        learnt = self.scales + (scales - self.scales).detach()
-        rounded = (trits * learnt[..., None]).reshape(self.weight.shape)
-        through = rounded + self.weight - self.weight.detach()
-        return F.linear(_round_input(input), through, self.bias)
+        product: Any = _Product
+        out = product.apply(input, self.weight, self.scales)
+        return out if self.bias is None else out + self.bias
 
     def pack(self) -> TernaryMatrix:
         trits, scales = self.trits()
         flat = trits.reshape(self.weight.shape).to(torch.int8)
         return TernaryMatrix.pack(flat.numpy(), scales.half().numpy())
+
+
+class _Product(torch.autograd.Function):
+    """Keeps for the gradient only what is there anyway: what weights round to is made again, or
+    all layers' would be held at once."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight_NK: Tensor, learnt: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight_NK, learnt)
+        return F.linear(_round_input(x), _dequantise(*_round(weight_NK, learnt)))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = gradients
+        x, weight_NK, learnt = ctx.saved_tensors
+        trits, scales = _round(weight_NK, learnt)
+        by_input = gradient @ _dequantise(trits, scales) if ctx.needs_input_grad[0] else None
+        by_weight = gradient.flatten(0, -2).T @ _round_input(x).flatten(0, -2)
+        return by_input, by_weight, (by_weight.reshape(trits.shape) * trits).sum(-1)
+
+
+def _round(weight_NK: Tensor, learnt: Tensor) -> tuple[Tensor, Tensor]:
+    scales = learnt.clamp(min=0).half().float()
+    grouped = weight_NK.reshape(*scales.shape, -1)
+    chosen = (grouped.abs() > scales[..., None] / 2) & (scales[..., None] > 0)
+    return grouped.sign() * chosen, scales
+
+
+def _dequantise(trits: Tensor, scales: Tensor) -> Tensor:
+    return (trits * scales[..., None]).flatten(1)
 
 
 def place_latents(weight_NK: Tensor, packed: TernaryLinear) -> Tensor:
@@ -97,10 +122,10 @@ def place_latents(weight_NK: Tensor, packed: TernaryLinear) -> Tensor:
 
 
 def _round_input(x: Tensor) -> Tensor:
-    """As the kernels round, with a gradient as if they did not."""
-    given = x.detach().unflatten(-1, (-1, STEP))
+    """As the kernels round."""
+    given = x.unflatten(-1, (-1, STEP))
     step = given.abs().amax(dim=-1, keepdim=True).clamp(min=1e-30) / 127
-    return x + (((given / step).round() * step).flatten(-2) - x.detach())
+    return ((given / step).round() * step).flatten(-2)
 
 
 def divergence(
@@ -247,9 +272,11 @@ def _ternary_layers(student: Any) -> dict[str, TernaryLinear]:
 
 
 def _check_memory(student: Any) -> None:
-    """Weights, their gradient and the optimizer's two means are float32 each."""
-    count = sum(m.in_features * m.out_features for m in _ternary_layers(student).values())
-    needed, there = 16 * count, available_memory()
+    """Weights, their gradient and the optimizer's two means are float32 each; so is, of one matrix
+    at a time, what it rounds to, in two parts, and the gradient that is added."""
+    counts = [m.in_features * m.out_features for m in _ternary_layers(student).values()]
+    count = sum(counts)
+    needed, there = 16 * count + 12 * max(counts), available_memory()
     if needed > there:
         raise CannotTrain(
             f"training {count:,} weights takes {needed >> 20:,} MiB beside the models, and "
