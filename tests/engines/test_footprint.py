@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 from tests.learn.families import make_family
 from tests.weights.gguf_files import write_gguf
 from tests.weights.ternary.models import write_ternary
@@ -19,6 +20,7 @@ from liveweights.engines.ternary.engine import TernaryEngine
 from liveweights.engines.torch.engine import TorchEngine
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.models import find, parameters, read_json
+from liveweights.weights.ternary.folder import read_matrices
 from liveweights.weights.ternary.layout import Packing
 
 
@@ -87,3 +89,13 @@ def test_ternary_weights_take_two_bits_however_they_are_stored(
 
     expected = expect_bytes(base, None, settings)
     assert expected <= asyncio.run(measure()) <= 1.05 * expected
+
+
+def test_a_gpu_has_ternary_weights_twice(tmp_path: Path) -> None:
+    base = find(str(write_ternary(tmp_path, "llama", 64)), tmp_path / "cache")
+    settings = EngineSettings(kind="ternary", context_length=64, dtype="bfloat16")
+    there = expect_bytes(base, None, settings)
+    packed = sum(
+        one.codes.nbytes + one.scales.nbytes for one in read_matrices(base.folder).values()
+    )
+    assert expect_bytes(base, None, structs.replace(settings, device="cuda")) == there + packed

@@ -3,6 +3,7 @@ package. And which products they are asked for."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -14,11 +15,17 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from tests.sharing.tiny import write_adapter
 from tests.ternary.interpreted import make_layer
 from tests.weights.ternary.drawing import draw_matrix
+from tests.weights.ternary.models import write_ternary
 
-from liveweights.ternary import device_product
+from liveweights.engines.settings import EngineSettings
+from liveweights.engines.ternary.engine import TernaryEngine
+from liveweights.ternary import device_product, layers
 from liveweights.ternary.device_product import MANY, suits
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.models import find
 from liveweights.weights.ternary.matrix import TernaryMatrix
 
 CUDA, CPU = torch.device("cuda"), torch.device("cpu")
@@ -162,3 +169,48 @@ def test_a_device_that_has_no_kernels_gets_dequantised_weights() -> None:
     layer = make_layer(torch.from_numpy(matrix.codes), torch.from_numpy(matrix.scales))
     layer.to("meta")
     assert layer(torch.empty(2, 3, 128, dtype=torch.bfloat16, device="meta")).shape == (2, 3, 5)
+
+
+class Counted:
+    """Stands for what a GPU's kernels take."""
+
+    made = 0
+    bytes = 1000
+
+    def __init__(self, codes_NK: torch.Tensor, scales: torch.Tensor, dtype: torch.dtype) -> None:
+        Counted.made += 1
+        self.device, self.dtype = scales.device, dtype
+
+
+def test_a_base_is_packed_once_for_all_adapters_and_counted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("llvmlite", reason="needs liveweights[ternary]")
+    monkeypatch.setattr(layers, "DeviceProduct", Counted)
+    monkeypatch.setattr(Counted, "made", 0)
+    base = find(str(write_ternary(tmp_path, "llama", 64)), tmp_path / "cache")
+    adapters = [write_adapter(base, tmp_path / f"a{n}", seed=n).checkpoint for n in range(2)]
+    settings = EngineSettings(kind="ternary", context_length=64, threads=1)
+
+    def pack(engine: TernaryEngine, checkpoint: Checkpoint) -> None:
+        model = engine._find(checkpoint.id).model
+        for layer in model.modules():
+            if isinstance(layer, layers.TernaryLinear):
+                layer._pack(torch.ones(1, layer.in_features, dtype=torch.bfloat16))
+
+    async def go() -> None:
+        engine = TernaryEngine(base, tmp_path, settings)
+        await engine.load(adapters[0], base)
+        before = engine.memory()
+        pack(engine, adapters[0])
+        await engine.load(base)
+        await engine.load(adapters[1], base)
+        for checkpoint in (base, adapters[1]):
+            pack(engine, checkpoint)
+        assert Counted.made == 14
+        await engine.unload(adapters[1].id)
+        await engine.unload(base.id)
+        assert engine.memory() == before + 14 * Counted.bytes
+        await engine.close()
+
+    asyncio.run(go())

@@ -25,7 +25,10 @@ def expect_bytes(checkpoint: Checkpoint, base: Checkpoint | None, settings: Engi
     own = parameters(checkpoint.folder)
     if settings.kind == "ternary":
         width = 2 if settings.dtype == "bfloat16" else 4
-        return memory_bytes(read_shapes(checkpoint.folder).items(), width)
+        shapes = read_shapes(checkpoint.folder)
+        # A GPU's kernels have the ternary weights once more, packed in their own way.
+        packed = settings.device.startswith("cuda") and width == 2
+        return memory_bytes(shapes.items(), width) + packed * memory_bytes(shapes.items(), 0)
     if settings.kind == "torch":
         return own * (2 if settings.dtype == "bfloat16" else 4)
     whole = parameters(base.folder) if base else own

@@ -73,6 +73,7 @@ class DeviceProduct:
             )
             self._layer.pack(codes_NK, scales, zeros=1)
         room = scales.new_zeros((groups + _PARTS) * rows + _TILE)
+        self.bytes = codes_NK.numel() // 4 + room.numel() * room.element_size()
         packed = room[: groups * rows].view(groups, rows)
         self._layer.scales.data = packed.copy_(scales.t())
 

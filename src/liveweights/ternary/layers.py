@@ -43,6 +43,21 @@ class _Stored(torch.nn.Module):
         return unpack(self.codes, self.scales, dtype)
 
 
+class Packed:
+    """A layer's matrix as a GPU's kernels want it, from the first product on. Copies of the layer,
+    which have its codes too, share it."""
+
+    def __init__(self) -> None:
+        self.product: DeviceProduct | None = None
+
+    def __deepcopy__(self, memo: object) -> Packed:
+        return self
+
+    @property
+    def bytes(self) -> int:
+        return 0 if self.product is None else self.product.bytes
+
+
 class TernaryLinear(_Stored, torch.nn.Linear):
     """``torch.nn.Linear`` with frozen ternary weights.
 
@@ -62,7 +77,7 @@ class TernaryLinear(_Stored, torch.nn.Linear):
         self.register_parameter("weight", None)
         self.register_parameter("bias", bias)
         self.hold(rows, columns, layout)
-        self._packed: DeviceProduct | None = None
+        self.packed = Packed()
 
     def forward(self, input: Tensor) -> Tensor:
         if input.requires_grad and torch.is_grad_enabled():
@@ -91,11 +106,11 @@ class TernaryLinear(_Stored, torch.nn.Linear):
         return torch.nn.functional.linear(x, self.dequantise(x.dtype))
 
     def _pack(self, x: Tensor) -> DeviceProduct:
-        packed = self._packed
-        if packed is None or (packed.device, packed.dtype) != (x.device, x.dtype):
-            packed = DeviceProduct(_spread(self.codes), self.scales, x.dtype)
-            self._packed = packed
-        return packed
+        product = self.packed.product
+        if product is None or (product.device, product.dtype) != (x.device, x.dtype):
+            product = DeviceProduct(_spread(self.codes), self.scales, x.dtype)
+            self.packed.product = product
+        return product
 
     @property
     def qweight(self) -> Tensor:

@@ -10,6 +10,7 @@ from liveweights.engines.protocol import EngineError
 from liveweights.engines.settings import EngineSettings
 from liveweights.engines.torch.engine import TorchEngine
 from liveweights.ternary.compilation import NoCompiler, chosen
+from liveweights.ternary.layers import TernaryLinear
 from liveweights.ternary.reading import register
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.ternary.layout import read_layout
@@ -46,6 +47,16 @@ class TernaryEngine(TorchEngine):
         """Mean absolute difference in nats between raw log-probabilities here and those of the same
         weights with activations in float32: 0.15 of a ternary SmolLM2-135M (docs/ternary.md)."""
         return 0.2
+
+    def memory(self) -> int:
+        """``Engine.memory``, with what has been packed for a GPU's kernels."""
+        packed = {
+            module.packed
+            for decoder in self._decoders.values()
+            for module in decoder.model.modules()
+            if isinstance(module, TernaryLinear)
+        }
+        return super().memory() + sum(one.bytes for one in packed)
 
     def _read(self, folder: Path) -> tuple[Any, Choices]:
         if read_layout(folder) is None:
