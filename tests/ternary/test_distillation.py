@@ -23,6 +23,8 @@ from liveweights.ternary.layers import TernaryLinear
 from liveweights.ternary.reading import register
 from liveweights.weights.ternary.folder import read_matrices, replace_matrices
 
+pytest.importorskip("llvmlite", reason="needs liveweights[ternary]")
+
 
 def read(folder: Path) -> Any:
     from transformers import AutoModelForCausalLM

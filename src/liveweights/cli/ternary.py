@@ -180,6 +180,7 @@ def train(
 
     from liveweights.learn.updaters.load import load_model
     from liveweights.ternary.calibration import chunk_texts, perplexity
+    from liveweights.ternary.compilation import chosen
     from liveweights.ternary.distillation import STATE, CannotTrain, Distiller, Training
     from liveweights.weights.ternary.folder import replace_matrices
     from liveweights.weights.ternary.layout import read_layout
@@ -191,6 +192,7 @@ def train(
             raise CannotTrain(f"{target} is there already")
         if read_layout(start) is None:
             raise CannotTrain(f"{start} is no folder that `liveweights ternary convert` wrote")
+        chosen()  # before anything is read
         base = find(model, settings.cache_folder())
         begun = read_noted(state) if (state / STATE).is_file() else None
         read = read_texts(base, text or [], tokens, recorded_in(settings, home, recorded), begun)

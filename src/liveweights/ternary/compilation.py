@@ -11,7 +11,7 @@ from liveweights.ternary.instructions import Instructions, choose
 from liveweights.ternary.job import ADAPTER_ARGUMENTS, ARGUMENTS
 
 
-class NoCompiler(RuntimeError):
+class NoCompiler(ValueError):
     """The package that makes machine code is not installed."""
 
     def __init__(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import torch
 
+from liveweights.ternary.compilation import chosen
 from liveweights.ternary.layers import TernaryEmbedding, TernaryLinear, is_plain
 from liveweights.weights.ternary.layout import METHOD, Layout
 from liveweights.weights.ternary.matrix import NotTernary
@@ -19,7 +20,8 @@ from liveweights.weights.ternary.matrix import NotTernary
 
 @cache
 def register() -> None:
-    """Let Transformers read ternary checkpoints; a second time does nothing."""
+    """Let Transformers read ternary checkpoints, for which it then raises NoCompiler where they
+    cannot be computed with; a second time does nothing."""
     from transformers.quantizers.auto import register_quantization_config, register_quantizer
     from transformers.quantizers.base import HfQuantizer
     from transformers.utils.quantization_config import QuantizationConfigMixin
@@ -40,6 +42,10 @@ def register() -> None:
         """Puts ternary layers into a model that has been built and not been read."""
 
         requires_calibration = True
+
+        def validate_environment(self, *args: Any, **kwargs: Any) -> None:
+            """Before any weights are read. Raises NoCompiler."""
+            chosen()
 
         def _process_model_before_weight_loading(self, model: Any, **kwargs: Any) -> Any:
             config: Any = self.quantization_config
