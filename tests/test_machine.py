@@ -106,6 +106,38 @@ def test_threads_that_share_a_core_count_once(tmp_path: Path) -> None:
     assert machine.count_cores({0, 1}, tmp_path / "nowhere") == 2
 
 
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (["Features\t: fp asimd asimddp"] * 2, True),
+        (["Features\t: fp asimd asimddp", "Features\t: fp asimd"], False),
+        ([], False),
+    ],
+)
+def test_linux_says_whether_every_arm_core_multiplies_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: list[str], expected: bool
+) -> None:
+    monkeypatch.setattr(machine.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(sys, "platform", "linux")
+    file = tmp_path / "cpuinfo"
+    file.write_text("\n".join(["processor\t: 0", *lines]))
+    assert machine.arm_features(file) == {"neon": True, "dotprod": expected}
+
+
+def test_macos_says_whether_an_arm_processor_multiplies_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine.platform, "machine", lambda: "arm64")
+    monkeypatch.setattr(sys, "platform", "darwin")
+    known = {"hw.optional.arm.FEAT_DotProd": "1"}
+    monkeypatch.setattr(machine, "_sysctl", lambda name: known.get(name, ""))
+    assert machine.arm_features(tmp_path) == {"neon": True, "dotprod": True}
+    known.clear()
+    assert machine.arm_features(tmp_path) == {"neon": True, "dotprod": False}
+    monkeypatch.setattr(machine.platform, "machine", lambda: "x86_64")
+    assert machine.arm_features(tmp_path) == {}
+
+
 def test_memory_that_is_left_is_real() -> None:
     assert 0 < machine.available_memory() <= psutil.virtual_memory().total
 

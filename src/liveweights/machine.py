@@ -182,6 +182,18 @@ def describe_processor() -> str:
     return f"{name or platform.machine()}, {cores()} cores"
 
 
+def arm_features(cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, bool]:
+    """What the kernel says of a 64-bit ARM processor's vectors and products of bytes, by LLVM's
+    names of these; nothing of any other processor."""
+    if platform.machine() not in ("aarch64", "arm64"):
+        return {}
+    if sys.platform == "darwin":
+        return {"neon": True, "dotprod": _sysctl("hw.optional.arm.FEAT_DotProd") == "1"}
+    lines = (line.partition(":") for line in _read(cpuinfo).splitlines())
+    cores = [value.split() for key, _, value in lines if key.strip() == "Features"]
+    return {"neon": True, "dotprod": bool(cores) and all("asimddp" in core for core in cores)}
+
+
 def boot_id() -> str:
     """Changes whenever the machine starts; empty where nothing says."""
     if sys.platform == "linux":

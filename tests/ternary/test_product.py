@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests.weights.ternary.drawing import draw_matrix
 
-from liveweights.ternary import threads
+from liveweights.ternary import compilation, threads
 from liveweights.ternary.instructions import KNOWN, Instructions, choose
 from liveweights.ternary.product import multiply, multiply_exactly
 from liveweights.weights.ternary.matrix import TernaryMatrix
@@ -130,3 +130,15 @@ def test_the_fastest_that_a_processor_has_is_chosen() -> None:
     assert {name: choose(features).name for name, features in wanted.items()} == {
         name: name for name in wanted
     }
+
+
+@pytest.mark.parametrize(("said", "expected"), [(True, "neon"), (False, "portable")])
+def test_what_llvm_does_not_find_on_arm_the_kernel_says(
+    said: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from llvmlite import binding
+
+    monkeypatch.setattr(binding, "get_host_cpu_features", dict)  # as on macOS
+    monkeypatch.setattr(compilation, "arm_features", lambda: {"neon": True, "dotprod": said})
+    _, features = compilation.host.__wrapped__()
+    assert choose(features).name == expected

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
+from liveweights.machine import arm_features
 from liveweights.ternary.instructions import Instructions, choose
 from liveweights.ternary.job import ADAPTER_ARGUMENTS, ARGUMENTS
 
@@ -20,7 +21,8 @@ class NoCompiler(ValueError):
 
 @cache
 def host() -> tuple[str, Mapping[str, bool]]:
-    """LLVM's name of this processor, and its features. Raises NoCompiler."""
+    """LLVM's name of this processor, and its features, where it finds none by itself those that the
+    kernel says. Raises NoCompiler."""
     try:
         from llvmlite import binding as llvm
     except ImportError as error:
@@ -28,7 +30,7 @@ def host() -> tuple[str, Mapping[str, bool]]:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     features: Any = llvm.get_host_cpu_features()
-    return llvm.get_host_cpu_name(), dict(features)
+    return llvm.get_host_cpu_name(), arm_features() | dict(features)
 
 
 @cache
