@@ -24,7 +24,17 @@ def test_a_draw_is_below_the_probability_exactly_where_the_answer_is_shown(
         assert (confidence >= chosen.least(uniform, temperature)) == (uniform < chance)
 
 
-@given(st.floats(-100, 0), st.floats(0.1, 2))
+@given(st.floats(-4, 0), st.floats(0, 1, exclude_max=True), st.floats(0, 2))
+def test_what_is_shown_without_temperature_is_shown_at_each(
+    confidence: float, uniform: float, temperature: float
+) -> None:
+    chosen = selection()
+    assert chosen.shows(confidence)
+    assert confidence >= chosen.least(uniform, temperature)
+    assert chosen.logprob(confidence, temperature, shown=True) == 0.0
+
+
+@given(st.floats(-100, -4, exclude_max=True), st.floats(0.1, 2))
 def test_shown_and_withheld_are_all_there_is(confidence: float, temperature: float) -> None:
     both = [selection().logprob(confidence, temperature, shown=shown) for shown in (True, False)]
     assert math.isclose(sum(map(math.exp, both)), 1.0)

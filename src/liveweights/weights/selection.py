@@ -1,12 +1,14 @@
 """When a checkpoint says nothing: the selection function that lies beside its weights.
 
-A drafted answer is shown with the probability
+A drafted answer's confidence c is the sum of its tokens' raw log-probabilities, of the first
+``tokens`` of them. It is shown where slope * c + intercept >= 0, and else with the probability
 
     P(show) = sigmoid((slope * c + intercept) / temperature)
 
-where its confidence c is the sum of its tokens' raw log-probabilities, of the first ``tokens`` of
-them. This is selective prediction with a confidence threshold (El-Yaniv & Wiener 2010, "On the
-foundations of noise-free selective classification"; Geifman & El-Yaniv 2017, arXiv 1705.08500).
+So chance only ever speaks: what was bounded for what is shown at temperature 0 holds at every
+temperature, and what silence hides is seen now and then. This is selective prediction with a
+confidence threshold (El-Yaniv & Wiener 2010, "On the foundations of noise-free selective
+classification"; Geifman & El-Yaniv 2017, arXiv 1705.08500).
 """
 
 from __future__ import annotations
@@ -35,26 +37,27 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     @property
     def threshold(self) -> float:
-        """The confidence from which an answer is shown at temperature 0, where P(show) is half."""
+        """The confidence from which an answer is always shown."""
         return -self.intercept / self.slope
 
     def least(self, uniform: float, temperature: float) -> float:
-        """The confidence from which an answer is shown, for a ``uniform`` draw in [0, 1).
+        """The confidence from which an answer is shown, for a ``uniform`` draw in [0, 1): the
+        threshold at temperature 0, and never above it.
 
-        Drawn once, so that a draft can be given up as soon as it falls below. At temperature 0
-        it is where P(show) is one half.
+        Drawn once, so that a draft can be given up as soon as it falls below.
         """
-        if temperature < COLDEST:
+        if temperature < COLDEST or uniform >= 0.5:
             return self.threshold
-        odds = math.log(uniform / (1.0 - uniform)) if 0.0 < uniform < 1.0 else -math.inf
+        odds = math.log(uniform / (1.0 - uniform)) if uniform > 0.0 else -math.inf
         return (temperature * odds - self.intercept) / self.slope
 
     def logprob(self, confidence: float, temperature: float, *, shown: bool) -> float:
-        """Natural logarithm of the probability that an answer is shown, or that it is not; 0 at
-        temperature 0, where there is no choice."""
-        if temperature < COLDEST:
+        """Natural logarithm of the probability that an answer is shown, or, for one below the
+        threshold, that it is not; 0 where there is no choice."""
+        logit = self.slope * confidence + self.intercept
+        if temperature < COLDEST or (shown and logit >= 0.0):
             return 0.0
-        logit = (self.slope * confidence + self.intercept) / temperature
+        logit = min(logit, 0.0) / temperature  # what is withheld may be rounded up to it
         return -_softplus(-logit if shown else logit)
 
     def shows(self, confidence: float) -> bool:
