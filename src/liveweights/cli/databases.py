@@ -368,7 +368,10 @@ def stop(
     settings = read_config(config, home)
 
     async def run() -> None:
-        await attach.stop(folder_of(home), settings.databases, destroy=destroy)
+        try:
+            await attach.stop(folder_of(home), settings.databases, destroy=destroy)
+        except HostError as error:
+            raise refuse(str(error)) from error
 
     async def do(conn: Connection) -> None:
         await note(conn, Event("destroy databases", "databases"))
