@@ -90,7 +90,8 @@ class Databases:
     The server is started when it is not running, and outlives this object; so do the databases,
     until they expire. An owner sees its own databases, and may fork those and what the operator has
     frozen. Only the owner ``operator`` lists everybody's, changes limits, and may exceed those that
-    ``settings`` sets for agents. ``answer`` is how many bytes of what statements give are kept.
+    ``settings`` sets for agents. ``answer`` is how many bytes of what statements give are kept,
+    ``connections`` how many it has to the control database at most.
 
     Methods raise NoDatabase, Refused, HostError; ``sql`` also psycopg.Error.
     """
@@ -102,6 +103,7 @@ class Databases:
         *,
         owner: str = OPERATOR,
         answer: int = session.ANSWER,
+        connections: int = 8,
     ) -> None:
         if not NAME.fullmatch(owner):
             raise Refused(f"{owner!r} cannot be an owner: use small letters, digits, _ . and -")
@@ -109,6 +111,7 @@ class Databases:
         self.settings = checked(settings or DatabaseSettings())
         self.owner = owner
         self.answer = answer
+        self.connections = connections
         self._endpoint: Endpoint | None = None
         self._pool: Pool | None = None
         self._secret = ""
@@ -453,7 +456,7 @@ class Databases:
                 pool = Pool(
                     self._endpoint.superuser(self._secret),
                     min_size=1,
-                    max_size=8,
+                    max_size=self.connections,
                     open=False,
                     check=Pool.check_connection,
                     reconnect_timeout=4.0,
