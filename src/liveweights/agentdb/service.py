@@ -288,26 +288,19 @@ class Databases:
         size_mb = size_mb or self.settings.size_mb
         self._check_limits(ttl, size_mb)
         async with self._connection() as conn:
-            await self._check_room(conn)
             origin = await self._source(conn, source) if source else None
             identifier = f"db_{secrets.token_hex(6)}"
             async with lifecycle.locked(conn, identifier):
-                try:
-                    await conn.execute(
-                        "insert into databases (id, owner, name, source, state, size_limit, idle,"
-                        " expires_at) values (%s, %s, %s, %s, 'creating', %s, %s, %s)",
-                        (
-                            identifier,
-                            self.owner,
-                            name,
-                            origin.id if origin else None,
-                            size_mb * MIB,
-                            idle or self.settings.idle,
-                            _expiry(ttl),
-                        ),
-                    )
-                except errors.UniqueViolation:
-                    raise Refused(f"there is a database {name} already") from None
+                row = (
+                    identifier,
+                    self.owner,
+                    name,
+                    origin.id if origin else None,
+                    size_mb * MIB,
+                    idle or self.settings.idle,
+                    _expiry(ttl),
+                )
+                await self._note(conn, row)
                 try:
                     return await self._fill(conn, identifier, origin, size_mb)
                 except BaseException:
@@ -315,6 +308,21 @@ class Databases:
                     if not conn.broken:
                         await asyncio.shield(lifecycle.remove(conn, identifier))
                     raise
+
+    async def _note(self, conn: Connection, row: tuple[object, ...]) -> None:
+        """Give a database that is to be made its row, if there is room for one more."""
+        async with conn.transaction():
+            # Or two at once would both find room for the last one.
+            await conn.execute("select pg_advisory_xact_lock(%s, 0)", (lifecycle.LOCKS + 1,))
+            await self._check_room(conn)
+            try:
+                await conn.execute(
+                    "insert into databases (id, owner, name, source, state, size_limit, idle,"
+                    " expires_at) values (%s, %s, %s, %s, 'creating', %s, %s, %s)",
+                    row,
+                )
+            except errors.UniqueViolation:
+                raise Refused(f"there is a database {row[2]} already") from None
 
     async def _fill(
         self, conn: Connection, identifier: str, origin: Database | None, size_mb: int
