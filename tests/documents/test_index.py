@@ -18,6 +18,7 @@ from liveweights.documents.index import Indexed, OtherPlace, add_folder, list_fo
 from liveweights.documents.search import (
     BLOCK,
     FINDS,
+    PARTS,
     find_text,
     open_document,
     places_of,
@@ -66,6 +67,27 @@ def test_what_fits_best_comes_first(database_dsn: str, folder: Path) -> None:
 def test_misspelt_words_are_found_by_their_parts(database_dsn: str, folder: Path) -> None:
     add(database_dsn, folder)
     assert find(database_dsn, "Vantorr") == ["docs/ada.md"]
+    assert find(database_dsn, "Vantxxx") == ["docs/ada.md"]  # of half of its parts
+
+
+def test_parts_of_words_are_looked_up_in_the_index(database_dsn: str, folder: Path) -> None:
+    add(database_dsn, folder)
+
+    async def plan(conn: Connection) -> str:
+        await conn.execute("set enable_seqscan = off; set enable_indexscan = off")
+        values = {"query": "Vantorr", "tenant": "default", "most": 5}
+        rows = await (await conn.execute(f"explain {PARTS}".encode(), values)).fetchall()
+        return "\n".join(line for (line,) in rows)
+
+    assert "passages_by_trigram" in ask(database_dsn, plan)
+
+
+def test_words_that_are_everywhere_are_not_asked_for(database_dsn: str, folder: Path) -> None:
+    (folder / "ports.md").write_text("The service listens at the port that is set.")
+    (folder / "the.md").write_text("The.")
+    add(database_dsn, folder)
+    assert find(database_dsn, "where is the port set") == ["docs/ports.md"]
+    assert "docs/the.md" in find(database_dsn, "the")
 
 
 @pytest.mark.parametrize("query", ["the of and", "'; drop table documents; --", "a & | ! (", "\\"])

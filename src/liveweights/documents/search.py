@@ -61,9 +61,15 @@ class Find:
 
 ALLOWED: LiteralString = "(f.tenants = '{}' or %(tenant)s = any(f.tenants))"
 WORDS: LiteralString = f"""
-with asked as (
-    select string_agg(quote_literal(lexeme), ' | ')::tsquery as query
-    from unnest(to_tsvector('english', %(query)s) || to_tsvector('simple', %(query)s))
+with words as (
+    select lexeme, length(to_tsvector('english', lexeme)) > 0 as telling
+    from unnest(to_tsvector('simple', %(query)s))
+), asked as (
+    select string_agg(quote_literal(lexeme), ' | ')::tsquery as query from (
+        select lexeme from unnest(to_tsvector('english', %(query)s)) union
+        -- Words like "the" are in almost every passage: they are asked for where there is no other.
+        select lexeme from words where telling or not exists (select from words where telling)
+    ) as each
 ), fitting as (
     select p.document, p.start, p.body, ts_rank_cd(p.words, a.query, 1) as fit,
         (select count(*) from unnest(tsvector_to_array(p.words)) w
@@ -75,10 +81,12 @@ from fitting t join documents d on d.id = t.document join document_folders f on 
 where {ALLOWED}
 order by t.hits desc, t.fit desc, 1, t.start limit %(most)s
 """
+# The operator, not the function: it is what the index serves.
+LIKENESS: LiteralString = "select set_config('pg_trgm.word_similarity_threshold', %(like)s, true)"
 PARTS: LiteralString = f"""
 select f.name || '/' || d.path, d.title, p.start, p.body
 from passages p join documents d on d.id = p.document join document_folders f on f.name = d.folder
-where {ALLOWED} and word_similarity(%(query)s, p.body) >= %(like)s
+where {ALLOWED} and p.body %%> %(query)s
 order by word_similarity(%(query)s, p.body) desc, 1, p.start limit %(most)s
 """
 ONE: LiteralString = f"""
@@ -95,10 +103,12 @@ READ: LiteralString = f"select d.body {ONE}"
 
 async def search(conn: Connection, query: str, tenant: str) -> list[Passage]:
     """The passages that fit ``query`` best, of folders that ``tenant`` may search."""
-    values = {"query": query[:LONGEST], "tenant": tenant, "most": SHOWN, "like": LIKE}
+    values = {"query": query[:LONGEST], "tenant": tenant, "most": SHOWN}
     rows = await (await conn.execute(WORDS, values)).fetchall()
     if not rows and await _has_trigrams(conn):
-        rows = await (await conn.execute(PARTS, values)).fetchall()
+        async with conn.transaction():
+            await conn.execute(LIKENESS, {"like": str(LIKE)})
+            rows = await (await conn.execute(PARTS, values)).fetchall()
     return [Passage(*row) for row in rows]
 
 
