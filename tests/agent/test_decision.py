@@ -12,7 +12,6 @@ from liveweights.agent.decision import (
     Spent,
     next_move,
     refuse_call,
-    shorten,
     tell_last,
 )
 
@@ -71,18 +70,6 @@ def test_every_episode_ends(calls: list[tuple[str, str]], tokens: int) -> None:
     assert spent.steps <= BOUNDS.steps
     assert made <= BOUNDS.calls
     assert spent.tokens < BOUNDS.tokens + 2 * (tokens + 1)
-
-
-@given(st.text(max_size=300), st.integers(8, 200))
-def test_what_is_cut_keeps_its_ends(text: str, most: int) -> None:
-    short = shorten(text, most)
-    assert len(short) <= most + 40
-    assert short[: most // 2] == text[: most // 2]
-    assert short[len(short) - most // 4 :] == text[len(text) - most // 4 :] or len(text) <= most
-    if len(text) <= most:
-        assert short == text
-    else:
-        assert f"{len(text) - most * 3 // 4 - most // 4} characters are cut" in short
 
 
 def test_the_model_is_told_that_it_has_to_answer() -> None:

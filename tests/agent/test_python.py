@@ -16,7 +16,9 @@ from liveweights.agent.python import Python, share_of
 from liveweights.agent.settings import AgentSettings
 from liveweights.agent.shed import Shed
 from liveweights.agent.tool import ToolError, Toolset
+from liveweights.gate import sandbox
 from liveweights.gate.sandbox import Limits, SandboxUnavailable, open_sandbox
+from liveweights.http.slots import Slots
 
 from .conformance import ToolsetConformance
 
@@ -26,10 +28,10 @@ LIMITS = Limits(seconds=20.0, output=20_000)
 @asynccontextmanager
 async def opened(limits: Limits = LIMITS) -> AsyncGenerator[Toolset]:
     try:
-        sandbox = await open_sandbox()
+        found = await open_sandbox()
     except SandboxUnavailable as error:
         pytest.skip(str(error))
-    yield Python(sandbox, limits)
+    yield Python(found, limits, Slots(4, 0), "acme")
 
 
 def run(code: str, limits: Limits = LIMITS) -> str:
@@ -112,6 +114,36 @@ def test_what_was_printed_before_the_time_was_over_is_told(tmp_path: Path) -> No
 def test_a_program_has_less_time_than_its_call(seconds: float) -> None:
     assert 0 < share_of(seconds) < seconds
     assert seconds - share_of(seconds) <= 2.0 + 1e-6
+
+
+def test_so_many_programs_run_at_a_time_whoever_asks(tmp_path: Path) -> None:
+    settings = AgentSettings(python=True, programs=2)
+    shed = Shed(settings, None, tmp_path)  # type: ignore[arg-type]
+    running: list[int] = []
+
+    class Counting:
+        python = "python"
+        now = 0
+
+        async def run(self, command: object, **how: object) -> sandbox.Outcome:
+            self.now += 1
+            running.append(self.now)
+            await asyncio.sleep(0.01)
+            self.now -= 1
+            return sandbox.Outcome(ended="exit", code=0, stdout=b"", stderr=b"", seconds=0.0)
+
+    shed._sandbox = Counting()  # type: ignore[assignment]
+
+    async def one(number: int) -> None:
+        async with shed.open("python", f"tenant{number % 3}") as toolset:
+            await toolset.call("python", {"code": "pass"})
+
+    async def work() -> None:
+        await asyncio.gather(*(one(number) for number in range(9)))
+
+    asyncio.run(work())
+    assert len(running) == 9
+    assert max(running) == 2
 
 
 def test_half_a_character_is_refused() -> None:

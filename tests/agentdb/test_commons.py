@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ import msgspec
 import psycopg
 import pytest
 from psycopg import errors
+from psycopg.conninfo import make_conninfo
 from tests.agentdb.conftest import SETTINGS, until
 
 from liveweights.agentdb import attach, commons
 from liveweights.agentdb.commons import CATALOGUE_REASON, QUEUE_PAGES
 from liveweights.agentdb.errors import HostError, Refused
 from liveweights.agentdb.minder import DISK_REASON
-from liveweights.agentdb.rows import Database, Level
+from liveweights.agentdb.rows import Database, Level, State
 from liveweights.agentdb.service import Address, Databases
 from liveweights.store import place
 
@@ -279,6 +281,108 @@ def test_catalogues_shrink_though_a_row_in_use_is_at_their_end(
                 assert await kept.fetchone() == (1,)
             finally:
                 await conn.execute("drop role filled")
+
+    asyncio.run(work())
+
+
+def test_catalogues_shrink_though_a_session_of_an_agent_reads_them(
+    postgres: str, tmp_path: Path
+) -> None:
+    async def work() -> None:
+        async with await psycopg.AsyncConnection.connect(postgres, autocommit=True) as conn:
+            await conn.execute("create role filled")
+            await conn.execute("create database db_reading")
+            there = make_conninfo(postgres, dbname="db_reading")
+            holder = await psycopg.AsyncConnection.connect(there)
+            try:
+                await holder.execute("table pg_db_role_setting")
+                await conn.execute(SETTINGS_FLOOD.replace("current_user", "'filled'").encode())
+                await asyncio.sleep(1.0)
+                assert await commons.look(conn, tmp_path, 0) == commons.Commons()
+                after = await conn.execute(commons.SHARED.encode())
+                assert (await after.fetchone() or [0])[0] < commons.CATALOGUES
+                await broken(holder)
+            finally:
+                await holder.close()
+                await conn.execute("drop database db_reading with (force)")
+                await conn.execute("drop role filled")
+
+    asyncio.run(work())
+
+
+OWN_ROW = "set role none; alter role current_user set work_mem = '4MB'"
+
+
+@asynccontextmanager
+async def holding(address: Address, statement: str) -> AsyncGenerator[None]:
+    """A session that has run it and stays in its transaction, until it is ended from outside."""
+    holder = await psycopg.AsyncConnection.connect(address.dsn())
+    await holder.execute(statement.encode())
+    async with asyncio.timeout(120):  # what waits for it does so for ever
+        yield
+    await broken(holder)
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_no_session_makes_a_call_wait(opened: Opened, read_only: bool) -> None:
+    async def work() -> None:
+        async with opened() as databases, opened() as others:
+            await databases.create("a")
+            await others.create("b")
+            address = await databases.connect("a", read_only=read_only)
+            await as_client(address, OWN_ROW)
+            async with holding(address, OWN_ROW):
+                own = asyncio.create_task(databases.sql("a", "select 1"))
+                await still_works(others, "b")
+                await own
+
+    asyncio.run(work())
+
+
+def test_no_session_makes_the_minder_wait(opened: Opened) -> None:
+    async def work() -> None:
+        async with opened() as databases, opened() as others:
+            await databases.create("a", size_mb=16)
+            await others.create("b", idle=0.5)
+            address = await databases.connect("a")
+            async with holding(address, OWN_ROW):
+                with contextlib.suppress(psycopg.OperationalError):  # ended together with that one
+                    await as_client(
+                        address,
+                        "create table t as select repeat(md5(g::text), 32)"
+                        " from generate_series(1, 9000) g",
+                    )
+                await until(databases.list, lambda found: found[0].level is Level.REDUCED)
+                await until(others.list, lambda found: found[0].state is State.PAUSED)
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "set role none; alter role current_user in database {other} set work_mem = '4MB'",
+        "create table t (a int); grant select on t to {other}_ro",
+        "grant create on database {other} to agents_owner",
+    ],
+)
+def test_no_session_keeps_the_database_of_another(opened: Opened, statement: str) -> None:
+    async def work() -> None:
+        async with opened() as databases, opened() as others:
+            await databases.create("a")
+            other = (await others.create("b")).id
+            address = await databases.connect("a")
+
+            async def left() -> int:
+                async with databases._connection() as conn:
+                    cursor = await conn.execute(
+                        "select count(*) from pg_roles where left(rolname, 15) = %s", (other,)
+                    )
+                    return int((await cursor.fetchone())[0])
+
+            async with holding(address, statement.format(other=other)):
+                await others.delete("b")
+                assert await left() == 0
 
     asyncio.run(work())
 

@@ -235,6 +235,35 @@ def test_a_server_that_nobody_needs_ends_and_comes_back(folder: Path) -> None:
     asyncio.run(work())
 
 
+def test_a_host_ends_though_its_minder_waits(folder: Path) -> None:
+    async def work() -> None:
+        async with Databases(folder, SETTINGS) as databases, databases._connection() as conn:
+            await conn.execute("begin")
+            await conn.execute("lock table databases")
+            await asyncio.sleep(2 * SETTINGS.interval)
+            await attach.stop(folder, SETTINGS, patience=60)
+        assert not has_host(folder)
+
+    with contextlib.suppress(psycopg.OperationalError):  # the connection has gone with the server
+        asyncio.run(work())
+    assert not has_host(folder)
+
+
+def test_who_stops_a_host_that_does_not_end_is_told_what_to_do(folder: Path) -> None:
+    async def work() -> None:
+        async with Databases(folder, SETTINGS) as databases:
+            await databases.create("a")
+        host = host_of(folder)
+        os.kill(host, signal.SIGSTOP)
+        try:
+            with pytest.raises(HostError, match=f"kill -9 {host}"):
+                await attach.stop(folder, SETTINGS, patience=0.5)
+        finally:
+            os.kill(host, signal.SIGCONT)
+
+    asyncio.run(work())
+
+
 def test_many_at_once_get_one_host(folder: Path) -> None:
     async def one(number: int) -> None:
         async with Databases(folder, SETTINGS) as databases:

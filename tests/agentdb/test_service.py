@@ -307,6 +307,21 @@ def test_refusals(opened: Opened) -> None:
     asyncio.run(work())
 
 
+def test_of_many_at_once_as_many_are_made_as_there_is_room_for(opened: Opened) -> None:
+    one = msgspec.structs.replace(SETTINGS, count_of_agent=2)
+
+    async def work() -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            each = [await stack.enter_async_context(opened("crowd", one)) for _ in range(8)]
+            makes = (databases.create(f"a{number}") for number, databases in enumerate(each))
+            done = await asyncio.gather(*makes, return_exceptions=True)
+            refused = [str(error) for error in done if isinstance(error, Refused)]
+            assert refused == ["crowd has 2 databases; delete one first"] * 6
+            assert len(await each[0].list()) == 2
+
+    asyncio.run(work())
+
+
 def test_settings_are_checked_also_where_no_file_was_read(tmp_path: Path) -> None:
     for value in UNHEARD_OF:
         wrong = msgspec.structs.replace(SETTINGS, idle=value)

@@ -83,6 +83,12 @@ def test_an_agents_session(agents_folder: Path) -> None:
             refused = await call(one, "run_sql", name="mine", sql="delete from t", read_only=True)
             assert refused.endswith("42501: permission denied for table t")
             assert "syntax error" in await call(one, "run_sql", name="mine", sql="selct")
+            long = "select ('a' || repeat('x', 1000000) || 'z')::int"
+            refused = await call(one, "run_sql", name="mine", sql=long)
+            assert "22P02: invalid input syntax" in refused
+            assert "characters are cut" in refused
+            assert refused.endswith('xz"')
+            assert len(refused) < 10_000
 
             address = await call(one, "connect_database", name="mine")
             async with await psycopg.AsyncConnection.connect(address["url"]) as conn:

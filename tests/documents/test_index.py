@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
 import psycopg
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from liveweights.documents.index import Indexed, OtherPlace, add_folder, list_folders, remove_folder
-from liveweights.documents.search import find_text, open_document, search
+from liveweights.documents.search import (
+    BLOCK,
+    FINDS,
+    PARTS,
+    find_text,
+    open_document,
+    places_of,
+    search,
+)
 from liveweights.store.database import Connection
 
 from .test_files import make_unreadable
@@ -55,6 +67,27 @@ def test_what_fits_best_comes_first(database_dsn: str, folder: Path) -> None:
 def test_misspelt_words_are_found_by_their_parts(database_dsn: str, folder: Path) -> None:
     add(database_dsn, folder)
     assert find(database_dsn, "Vantorr") == ["docs/ada.md"]
+    assert find(database_dsn, "Vantxxx") == ["docs/ada.md"]  # of half of its parts
+
+
+def test_parts_of_words_are_looked_up_in_the_index(database_dsn: str, folder: Path) -> None:
+    add(database_dsn, folder)
+
+    async def plan(conn: Connection) -> str:
+        await conn.execute("set enable_seqscan = off; set enable_indexscan = off")
+        values = {"query": "Vantorr", "tenant": "default", "most": 5}
+        rows = await (await conn.execute(f"explain {PARTS}".encode(), values)).fetchall()
+        return "\n".join(line for (line,) in rows)
+
+    assert "passages_by_trigram" in ask(database_dsn, plan)
+
+
+def test_words_that_are_everywhere_are_not_asked_for(database_dsn: str, folder: Path) -> None:
+    (folder / "ports.md").write_text("The service listens at the port that is set.")
+    (folder / "the.md").write_text("The.")
+    add(database_dsn, folder)
+    assert find(database_dsn, "where is the port set") == ["docs/ports.md"]
+    assert "docs/the.md" in find(database_dsn, "the")
 
 
 @pytest.mark.parametrize("query", ["the of and", "'; drop table documents; --", "a & | ! (", "\\"])
@@ -62,6 +95,45 @@ def test_any_question_can_be_asked(database_dsn: str, folder: Path, query: str) 
     add(database_dsn, folder)
     assert isinstance(find(database_dsn, query), list)
     assert find(database_dsn, "boats") == ["docs/other.md"]
+
+
+def test_a_text_is_found_whatever_stands_between_its_words() -> None:
+    body = "\n\n Der  WEG\u2003nach \r\n\tROM, der Weg\u0130\u03a3 nach Paris; der\nweg nach rom"
+    found = [body[start:end] for start, end in places_of(" der  weg nach\nRom ", body)]
+    assert found == ["Der  WEG\u2003nach \r\n\tROM", "der\nweg nach rom"]
+    assert [body[a:b] for a, b in places_of("weg\u0130\u03c3", body)] == ["Weg\u0130\u03a3"]
+    assert places_of(" \n", body) == []
+    many = places_of("ab", "AB " * 20)
+    assert many == [(3 * number, 3 * number + 2) for number in range(FINDS)]
+
+
+@given(st.text("aB \n\t\u00a0", max_size=30), st.text("Ab \n", max_size=4))
+@example("a" * BLOCK + " " * BLOCK + "\n b", "a b")
+@example("a" * (BLOCK - 1) + "Bab", "bab")
+def test_places_are_those_of_the_words(body: str, text: str) -> None:
+    pattern = r"\s+".join(map(re.escape, text.split()))
+    found = re.finditer(pattern, body, re.IGNORECASE) if pattern else ()
+    assert places_of(text, body) == [match.span() for match in found][:FINDS]
+
+
+def test_finding_takes_no_longer_for_a_longer_text() -> None:
+    body = "0 " * 4_000_000
+    began = time.process_time()
+    assert places_of("0 " * 2000 + "1", body) == []
+    assert len(places_of("0 " * 2000, body)) == FINDS
+    assert time.process_time() - began < 30  # minutes, where each place is tried with all of it
+
+
+def test_a_page_begins_where_it_is_asked_to(database_dsn: str, folder: Path) -> None:
+    body = (folder / "ada.md").read_text()
+    add(database_dsn, folder)
+    for start in (0, 5, len(body), 2**40):
+        page = ask(
+            database_dsn,
+            lambda conn, at=start: open_document(conn, "docs/ada.md", "default", start=at),
+        )
+        assert page is not None
+        assert (page.start, page.length, page.text) == (start, len(body), body[start:])
 
 
 def test_only_what_changed_is_read_again(database_dsn: str, folder: Path) -> None:

@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import msgspec
 
-from liveweights.agent.decision import shorten
 from liveweights.agent.tool import ToolError, Toolset
+from liveweights.excerpt import shorten
 from liveweights.record.clean import clean_text
 
 

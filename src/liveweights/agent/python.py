@@ -7,6 +7,7 @@ from typing import Any
 
 from liveweights.agent.tool import Listed, ToolError, describe, read_text
 from liveweights.gate.sandbox import Limits, Outcome, Sandbox, SandboxUnavailable
+from liveweights.http.slots import Slots
 
 TOOLS = (
     describe(
@@ -33,11 +34,13 @@ def share_of(seconds: float) -> float:
 
 
 class Python:
-    """Each call is a sandbox of its own."""
+    """Each call is a sandbox of its own, in its turn."""
 
-    def __init__(self, sandbox: Sandbox, limits: Limits) -> None:
+    def __init__(self, sandbox: Sandbox, limits: Limits, turns: Slots, tenant: str) -> None:
         self._sandbox = sandbox
         self._limits = limits
+        self._turns = turns
+        self._tenant = tenant
 
     async def list(self) -> Listed:
         return Listed(TOOLS)
@@ -53,7 +56,8 @@ class Python:
         # ended has printed what it says that it printed.
         command = [self._sandbox.python, "-I", "-u", "-"]
         try:
-            outcome = await self._sandbox.run(command, stdin=code, limits=self._limits)
+            async with self._turns.hold(1, tenant=self._tenant, patient=True):
+                outcome = await self._sandbox.run(command, stdin=code, limits=self._limits)
         except SandboxUnavailable as error:
             raise ToolError(str(error)) from error
         return show(outcome)

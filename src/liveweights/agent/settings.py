@@ -117,6 +117,24 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     call_seconds: Annotated[
         float, Meta(gt=0, le=SECONDS, description="Longest time of one call of a tool.")
     ] = 30.0
+    responses: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=bounds.COUNT,
+            description="Most responses at a time that have `databases` or servers open, which "
+            "cost processes and connections. Others wait, tenants one after the other.",
+        ),
+    ] = 16
+    programs: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=bounds.COUNT,
+            description="Most programs of models that run at a time in the sandbox. Others wait, "
+            "tenants one after the other; it is part of their `call_seconds`.",
+        ),
+    ] = 4
     characters: Annotated[
         int,
         Meta(

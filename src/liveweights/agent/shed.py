@@ -18,6 +18,7 @@ from liveweights.agent.thread import on_thread
 from liveweights.agent.tool import ToolError, Toolset, UnknownTools
 from liveweights.agentdb.settings import DatabaseSettings
 from liveweights.gate.sandbox import Limits, Sandbox, SandboxUnavailable, open_sandbox
+from liveweights.http.slots import Slots
 from liveweights.store.database import Pool
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Shed:
         self._folder = folder
         self._databases = databases or DatabaseSettings()
         self._sandbox: Sandbox | None = None
+        self._programs = Slots(settings.programs, 0)
         self._opening = asyncio.Lock()
 
     def list_labels(self, tenant: str) -> list[str]:
@@ -77,7 +79,8 @@ class Shed:
         elif label == DOCUMENTS:
             yield Library(self._pool, tenant)
         elif label == PYTHON:
-            yield Python(await self._find_sandbox(), Limits(seconds=share_of(seconds)))
+            sandbox = await self._find_sandbox()
+            yield Python(sandbox, Limits(seconds=share_of(seconds)), self._programs, tenant)
         else:
             connect = self._connect_databases(tenant)
             async with on_thread(
@@ -106,7 +109,9 @@ class Shed:
             # What a model does not read is not read for it.
             answer = min(ANSWER, LARGEST_CHARACTER * self._settings.characters)
             owner = owner_of(tenant)
-            databases = Databases(self._folder, self._databases, owner=owner, answer=answer)
+            databases = Databases(
+                self._folder, self._databases, owner=owner, answer=answer, connections=1
+            )
             async with Client(serve(databases)) as client:
                 yield client
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from liveweights.agent.settings import AgentSettings
+from liveweights.http.slots import Slots
 
 
 class ToolError(Exception):
@@ -63,10 +64,15 @@ class Tools(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """What it takes to run tools while a model answers."""
+    """What it takes to run tools while a model answers. Responses hold one of ``turns`` while they
+    have sets open that cost processes or connections."""
 
     tools: Tools
     settings: AgentSettings
+    turns: Slots = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "turns", Slots(self.settings.responses, 0))
 
 
 def read_text(arguments: Mapping[str, Any], name: str) -> str:

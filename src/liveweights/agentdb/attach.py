@@ -59,15 +59,24 @@ def spawn(folder: Path, settings: DatabaseSettings) -> subprocess.Popen[bytes]:
         )
 
 
-async def stop(folder: Path, settings: DatabaseSettings, *, destroy: bool = False) -> None:
-    """End the host of ``folder`` and its server; with ``destroy`` remove all databases."""
+async def stop(
+    folder: Path, settings: DatabaseSettings, *, destroy: bool = False, patience: float = 300.0
+) -> None:
+    """End the host of ``folder`` and its server; with ``destroy`` remove all databases. Raises
+    HostError where it does not end within ``patience`` seconds."""
     if not has_host(folder) and port_in_use(folder / "postgres") and not destroy:
         await attach(folder, settings)  # the host was killed: a new one takes over the server
+    deadline = time.monotonic() + patience
     while has_host(folder):
         pid = (folder / "host.lock").read_text().strip()
         if pid.isdecimal():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(pid), signal.SIGTERM)
+        if time.monotonic() > deadline:
+            raise HostError(
+                f"the host of {folder} (process {pid}) does not end: kill it (kill -9 {pid}) and "
+                f"stop the server again\n{_tail(folder)}"
+            )
         await asyncio.sleep(0.1)
     if destroy:
         await asyncio.to_thread(EmbeddedPostgres(folder / "postgres").destroy)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psycopg
 
+from liveweights.agentdb import holders
 from liveweights.agentdb.settings import MIB
 from liveweights.store.database import Connection
 
@@ -47,6 +48,15 @@ where l.locktype = 'relation' and l.database = 0 and l.mode = 'RowExclusiveLock'
 """
 FILLED = "pg_db_role_setting, pg_authid, pg_auth_members, pg_shdepend"
 """Those that a database's own role can fill."""
+# Anybody may read these, and stay in that transaction.
+READERS = f"""
+select pg_terminate_backend(pid, 5000) from (
+    select distinct pid from pg_locks where locktype = 'relation' and database = 0
+        and relation in (select oid from pg_class where relname = any('{{{FILLED}}}'))
+) l join pg_stat_activity a using (pid)
+where a.datname ~ '^db_' and a.backend_type = 'client backend'
+    and a.xact_start < clock_timestamp() - interval '{holders.PATIENCE}'
+"""
 PATIENCE = "2s"
 """For so long nobody may connect while a catalogue waits to be written anew."""
 
@@ -93,6 +103,7 @@ async def look(conn: Connection, folder: Path, kept: int) -> Commons:
 
 async def _rewrite(conn: Connection) -> None:
     """For what vacuum cannot give back, since a row in use is at the end."""
+    await conn.execute(READERS.encode())
     await conn.execute(f"set lock_timeout = '{PATIENCE}'".encode())
     try:
         await conn.execute(f"vacuum full {FILLED}".encode())

@@ -13,15 +13,16 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import msgspec
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from liveweights import machine
-from liveweights.agentdb import roles
+from liveweights.agentdb import holders, roles
 from liveweights.agentdb.commons import QUEUE_PAGES
 from liveweights.agentdb.endpoint import (
     ADDRESS,
@@ -47,6 +48,8 @@ BASE = "base"
 CLIENT = "liveweights databases"
 """How the platform's own connections call themselves."""
 SHARED_BUFFERS_MB = 128
+LOCK_SECONDS = 10.0
+"""For which the minder waits for one lock: then the next database's turn comes."""
 
 log = logging.getLogger(__name__)
 
@@ -180,32 +183,62 @@ class Host:
         )
 
     async def _mind(self, server: EmbeddedPostgres) -> None:
-        needed = time.monotonic()
+        self._needed = time.monotonic()
         while not self.stopping.is_set():
             try:
                 if not server.is_running():
                     log.warning("Postgres has died, or was told to; it is started again")
                     await self._start(server)
-                minder = Minder(server.folder_on_disk, self.settings.free_disk_mb * MIB)
-                async with await psycopg.AsyncConnection.connect(
-                    server.dsn, autocommit=True
-                ) as conn:
-                    # Told politely to end, it waits for this connection too.
-                    while server.is_running() and not self.stopping.is_set():
-                        await asyncio.to_thread(server.trim_log)
-                        if await minder.sweep(conn) or await _clients(conn):
-                            needed = time.monotonic()
-                        elif time.monotonic() - needed > self.settings.linger:
-                            return
-                        await self._pause()
+                async with (
+                    await _connect(server.dsn, lock_timeout=LOCK_SECONDS) as conn,
+                    await _connect(server.dsn) as second,
+                ):
+                    await _until_first(
+                        self._sweep(server, conn),
+                        holders.end_always(second),
+                        self._wait_for_stop(),
+                    )
             except psycopg.Error as error:
                 log.warning("the minder begins again: %s", error)
                 await self._pause()
+
+    async def _sweep(self, server: EmbeddedPostgres, conn: Connection) -> None:
+        minder = Minder(server.folder_on_disk, self.settings.free_disk_mb * MIB)
+        # Told politely to end, it waits for this connection too.
+        while server.is_running():
+            await asyncio.to_thread(server.trim_log)
+            if await minder.sweep(conn) or await _clients(conn):
+                self._needed = time.monotonic()
+            elif time.monotonic() - self._needed > self.settings.linger:
+                self.stopping.set()
+            await self._pause()
+
+    async def _wait_for_stop(self) -> None:
+        await self.stopping.wait()
 
     async def _pause(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.settings.interval):
                 await self.stopping.wait()
+
+
+async def _connect(dsn: str, *, lock_timeout: float = 0.0) -> Connection:
+    """As superuser; a lock is waited for ``lock_timeout`` seconds at most, 0 for ever."""
+    options = f"-c lock_timeout={lock_timeout:g}s"
+    return await psycopg.AsyncConnection.connect(dsn, autocommit=True, options=options)
+
+
+async def _until_first(*works: Coroutine[Any, Any, None]) -> None:
+    """Until one has ended; the others are cancelled. Raises what that one raises."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()
 
 
 async def _clients(conn: Connection) -> int:

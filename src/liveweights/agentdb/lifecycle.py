@@ -69,7 +69,7 @@ async def change(
         level=level or database.level,
         reason=database.reason if reason is None else reason,
     )
-    if not wanted.admits:
+    if not wanted.admits or wanted.level is not database.level:
         # Before all else: a session that keeps changing its own role could make the rest fail.
         await roles.close(conn, database.id)
     async with conn.transaction():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -25,6 +26,7 @@ triggers that its owner made with his own rights can still write."""
 GROWTH = MIB
 """Bytes between two looks from which a database counts as growing where the disk is scarce."""
 DISK_REASON = "the disk is nearly full, and it was growing"
+RETIRED = "roles of databases that are gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,28 +130,26 @@ class Minder:
         shared = await commons.look(conn, self._folder, self._kept)
         sights, now = await self._look(conn)
         for sight in sights:
-            await self._try_to_mind(conn, sight, now, shared)
+            mind = self._mind(conn, sight, now, shared)
+            await self._try(conn, sight.database.id, mind)
         seen = {sight.database.id: sight for sight in sights}
         self._sizes = {identifier: sight.size for identifier, sight in seen.items()}
-        self._errors = {k: v for k, v in self._errors.items() if k in seen}
-        await roles.drop_retired(conn)
+        self._errors = {k: v for k, v in self._errors.items() if k in {*seen, RETIRED}}
+        await self._try(conn, RETIRED, roles.drop_retired(conn))
         return sum(sight.database.state is State.READY for sight in sights)
 
-    async def _try_to_mind(
-        self, conn: Connection, sight: Sight, now: datetime, shared: Commons
-    ) -> None:
+    async def _try(self, conn: Connection, name: str, work: Coroutine[Any, Any, None]) -> None:
         """One database that cannot be helped now must not keep the others waiting."""
-        identifier = sight.database.id
         try:
-            await self._mind(conn, sight, now, shared)
+            await work
         except (psycopg.Error, ArithmeticError) as error:
             if conn.broken:
                 raise
-            if self._errors.get(identifier) != str(error):  # not again and again
-                log.warning("%s: %s; it is tried again", identifier, error)
-            self._errors[identifier] = str(error)
+            if self._errors.get(name) != str(error):  # not again and again
+                log.warning("%s: %s; it is tried again", name, error)
+            self._errors[name] = str(error)
         else:
-            self._errors.pop(identifier, None)
+            self._errors.pop(name, None)
 
     async def _mind(self, conn: Connection, sight: Sight, now: datetime, shared: Commons) -> None:
         decision = wanted(sight, now, shared)

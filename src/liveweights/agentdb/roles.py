@@ -146,19 +146,19 @@ async def settle(conn: Connection, database: Database) -> None:
             "revoke all on database {db} from public;"
             "grant connect on database {db} to {db};"
             f"grant create, temporary on database {{db}} to {OWNER};"
-            "alter role {ro} reset all",
+            "alter role {ro} reset all; alter role {rw} reset all",
             **names,
         )
     )
+    # Last, as it locks what all databases share; all else may have to wait for a session.
     if database.level is Level.OPEN:
         rights = (
-            f"revoke {REDUCER} from {{rw}}; grant {OWNER} to {{rw}} with inherit false, set true;"
-            f"alter role {{rw}} reset all; alter role {{rw}} set role = '{OWNER}'"
+            f"alter role {{rw}} set role = '{OWNER}';"
+            f"revoke {REDUCER} from {{rw}}; grant {OWNER} to {{rw}} with inherit false, set true"
         )
     else:
         rights = (
-            f"revoke {OWNER} from {{rw}}; grant {REDUCER} to {{rw}} with inherit true, set false;"
-            "alter role {rw} reset all"
+            f"revoke {OWNER} from {{rw}}; grant {REDUCER} to {{rw}} with inherit true, set false"
         )
     await conn.execute(_compose(rights, **names))
 
@@ -199,5 +199,6 @@ async def drop_retired(conn: Connection) -> None:
         " and refclassid = 'pg_authid'::regclass)"
     )
     for (role,) in await cursor.fetchall():
-        with contextlib.suppress(errors.DependentObjectsStillExist):  # granted to this very moment
+        # Granted to this very moment.
+        with contextlib.suppress(errors.DependentObjectsStillExist, errors.LockNotAvailable):
             await conn.execute(_compose("drop role if exists {role}", role=role))

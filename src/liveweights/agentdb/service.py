@@ -90,7 +90,8 @@ class Databases:
     The server is started when it is not running, and outlives this object; so do the databases,
     until they expire. An owner sees its own databases, and may fork those and what the operator has
     frozen. Only the owner ``operator`` lists everybody's, changes limits, and may exceed those that
-    ``settings`` sets for agents. ``answer`` is how many bytes of what statements give are kept.
+    ``settings`` sets for agents. ``answer`` is how many bytes of what statements give are kept,
+    ``connections`` how many it has to the control database at most.
 
     Methods raise NoDatabase, Refused, HostError; ``sql`` also psycopg.Error.
     """
@@ -102,6 +103,7 @@ class Databases:
         *,
         owner: str = OPERATOR,
         answer: int = session.ANSWER,
+        connections: int = 8,
     ) -> None:
         if not NAME.fullmatch(owner):
             raise Refused(f"{owner!r} cannot be an owner: use small letters, digits, _ . and -")
@@ -109,6 +111,7 @@ class Databases:
         self.settings = checked(settings or DatabaseSettings())
         self.owner = owner
         self.answer = answer
+        self.connections = connections
         self._endpoint: Endpoint | None = None
         self._pool: Pool | None = None
         self._secret = ""
@@ -285,26 +288,19 @@ class Databases:
         size_mb = size_mb or self.settings.size_mb
         self._check_limits(ttl, size_mb)
         async with self._connection() as conn:
-            await self._check_room(conn)
             origin = await self._source(conn, source) if source else None
             identifier = f"db_{secrets.token_hex(6)}"
             async with lifecycle.locked(conn, identifier):
-                try:
-                    await conn.execute(
-                        "insert into databases (id, owner, name, source, state, size_limit, idle,"
-                        " expires_at) values (%s, %s, %s, %s, 'creating', %s, %s, %s)",
-                        (
-                            identifier,
-                            self.owner,
-                            name,
-                            origin.id if origin else None,
-                            size_mb * MIB,
-                            idle or self.settings.idle,
-                            _expiry(ttl),
-                        ),
-                    )
-                except errors.UniqueViolation:
-                    raise Refused(f"there is a database {name} already") from None
+                row = (
+                    identifier,
+                    self.owner,
+                    name,
+                    origin.id if origin else None,
+                    size_mb * MIB,
+                    idle or self.settings.idle,
+                    _expiry(ttl),
+                )
+                await self._note(conn, row)
                 try:
                     return await self._fill(conn, identifier, origin, size_mb)
                 except BaseException:
@@ -312,6 +308,21 @@ class Databases:
                     if not conn.broken:
                         await asyncio.shield(lifecycle.remove(conn, identifier))
                     raise
+
+    async def _note(self, conn: Connection, row: tuple[object, ...]) -> None:
+        """Give a database that is to be made its row, if there is room for one more."""
+        async with conn.transaction():
+            # Or two at once would both find room for the last one.
+            await conn.execute("select pg_advisory_xact_lock(%s, 0)", (lifecycle.LOCKS + 1,))
+            await self._check_room(conn)
+            try:
+                await conn.execute(
+                    "insert into databases (id, owner, name, source, state, size_limit, idle,"
+                    " expires_at) values (%s, %s, %s, %s, 'creating', %s, %s, %s)",
+                    row,
+                )
+            except errors.UniqueViolation:
+                raise Refused(f"there is a database {row[2]} already") from None
 
     async def _fill(
         self, conn: Connection, identifier: str, origin: Database | None, size_mb: int
@@ -453,7 +464,7 @@ class Databases:
                 pool = Pool(
                     self._endpoint.superuser(self._secret),
                     min_size=1,
-                    max_size=8,
+                    max_size=self.connections,
                     open=False,
                     check=Pool.check_connection,
                     reconnect_timeout=4.0,

@@ -14,7 +14,7 @@ from mcp_types import ToolAnnotations
 from pydantic import BaseModel, Field
 
 from liveweights import __version__, bounds
-from liveweights.agentdb.errors import HostError, NoDatabase, Refused
+from liveweights.agentdb.errors import HostError, NoDatabase, Refused, tell
 from liveweights.agentdb.rows import Database
 from liveweights.agentdb.service import Databases
 from liveweights.agentdb.settings import MIB
@@ -87,7 +87,7 @@ async def _explained() -> AsyncGenerator[None]:
     except (Refused, NoDatabase, HostError) as error:
         raise ToolError(str(error)) from error
     except psycopg.Error as error:
-        raise ToolError(f"{error.sqlstate or 'connection'}: {str(error).strip()}") from error
+        raise ToolError(tell(error)) from error
 
 
 @dataclass(frozen=True, slots=True)

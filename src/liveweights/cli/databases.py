@@ -18,7 +18,7 @@ from liveweights.access.actions import OfDatabases
 from liveweights.access.audit import Event
 from liveweights.access.commands import note
 from liveweights.agentdb import attach
-from liveweights.agentdb.errors import HostError, NoDatabase, Refused
+from liveweights.agentdb.errors import HostError, NoDatabase, Refused, tell
 from liveweights.agentdb.host import Host
 from liveweights.agentdb.rows import OPERATOR, Database
 from liveweights.agentdb.service import Address, Databases
@@ -103,7 +103,7 @@ async def _work(home: Path, settings: DatabaseSettings, owner: str, work: Work[T
     except (Refused, NoDatabase, HostError) as error:
         raise refuse(str(error)) from error
     except psycopg.Error as error:
-        raise refuse(f"{error.sqlstate or 'no connection'}: {str(error).strip()}") from error
+        raise refuse(tell(error)) from error
 
 
 def folder_of(home: Path) -> Path:
@@ -368,7 +368,10 @@ def stop(
     settings = read_config(config, home)
 
     async def run() -> None:
-        await attach.stop(folder_of(home), settings.databases, destroy=destroy)
+        try:
+            await attach.stop(folder_of(home), settings.databases, destroy=destroy)
+        except HostError as error:
+            raise refuse(str(error)) from error
 
     async def do(conn: Connection) -> None:
         await note(conn, Event("destroy databases", "databases"))

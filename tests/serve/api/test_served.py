@@ -629,6 +629,23 @@ def test_sets_are_open_for_one_response_only() -> None:
     assert functions.open == 0
 
 
+@pytest.mark.parametrize(("label", "most"), [("databases", 2), ("documents", 6)])
+def test_so_many_responses_have_costly_sets_open_at_a_time(label: str, most: int) -> None:
+    """Waiting for the model as well."""
+
+    async def scenario() -> None:
+        functions = Functions(lambda given: "x")
+        agent = Agent(ToolsHere({label: functions}), AgentSettings(responses=2))
+        api = make_api("hello", agent=agent, context_length=4096)
+        body = {"model": "tiny", "input": "hi", "tools": [DOCUMENTS | {"server_label": label}]}
+        answers = [api.acall("POST", "/v1/responses", body) for _ in range(6)]
+        assert {answer.status for answer in await asyncio.gather(*answers)} == {200}
+        assert functions.opened == 6
+        assert functions.most == most
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize(
     ("error", "told"),
     [

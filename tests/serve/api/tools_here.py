@@ -37,7 +37,7 @@ class Functions:
         self.does = does
         self.tool = tool
         self.calls: list[Mapping[str, Any]] = []
-        self.open = self.opened = 0
+        self.open = self.opened = self.most = 0
         self.cancelled = 0
 
     async def list(self) -> Listed:
@@ -70,6 +70,7 @@ class ToolsHere:
             one = self.sets[label]
             one.open += 1
             one.opened += 1
+            one.most = max(one.most, one.open)
             try:
                 yield one
             finally:

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from liveweights.agent.calls import Outcome, make_call
+from liveweights.agent.settings import DOCUMENTS, PYTHON
 from liveweights.agent.tool import Agent, Described, ToolError, Toolset, UnknownTools
 from liveweights.serve.api.offers import Choice, Offer, offer_function
 from liveweights.serve.api.responses.tools import FlatChoice, Served, full_name, served_labels
@@ -35,7 +36,10 @@ async def open_kits(
     agent: Agent, asked: Sequence[Served], tenant: str, stack: AsyncExitStack
 ) -> list[Kit]:
     """Each set, which ``stack`` closes. One that is not allowed, does not answer or lists nothing
-    that can be offered has no tools: the model answers without them."""
+    that can be offered has no tools: the model answers without them. Where one costs processes or
+    connections, all wait for their turn."""
+    if any(one.label not in (DOCUMENTS, PYTHON) for one in asked):
+        await stack.enter_async_context(agent.turns.hold(1, tenant=tenant, patient=True))
     return [await _open(agent, one, tenant, stack) for one in asked]
 
 
