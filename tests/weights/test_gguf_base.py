@@ -12,13 +12,20 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.weights.gguf_files import make_model, write_gguf
+from tests.sharing.test_forms import ask_llama
+from tests.sharing.tiny import read_logprobs
+from tests.weights.gguf_files import facts_of, make_model, train_tokenizer, write_gguf
 
 from liveweights.catalog.card import read_card
 from liveweights.weights.content import HASHES, source_files
-from liveweights.weights.gguf_base import is_exact, learning_obstacle, make_folder
+from liveweights.weights.gguf_base import (
+    is_exact,
+    learning_obstacle,
+    make_exact_config,
+    make_folder,
+)
 from liveweights.weights.gguf_header import read_header
-from liveweights.weights.models import BrokenModel, find, load_tokenizer
+from liveweights.weights.models import BrokenModel, find, load_tokenizer, read_json
 from liveweights.weights.packaged import packaged_gguf
 from liveweights.weights.registry import Tampered, is_named_by_content, verify
 from liveweights.weights.tensors import BrokenFile
@@ -187,3 +194,30 @@ def test_the_packaged_models_own_file_is_a_base(tmp_path: Path) -> None:
     assert load_tokenizer(base).chat_template
     assert learning_obstacle(base.folder) is None
     assert not is_exact(base.folder)
+
+
+@pytest.mark.model
+def test_yarn_is_computed_as_llama_cpp_computes_it(tmp_path: Path) -> None:
+    import torch
+
+    tokens = len(facts_of(train_tokenizer("qwen2"), "qwen2")["tokenizer.ggml.tokens"])
+    yarn = {"rope_type": "yarn", "rope_theta": 1e6, "factor": 4.0,
+            "original_max_position_embeddings": 16}  # fmt: skip
+    model = make_model("qwen3", tokens, rope_parameters=yarn)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "q_proj" in name or "k_proj" in name:
+                weight.mul_(4)  # where it looks shall matter
+    file = write_gguf(tmp_path / "m.gguf", "qwen3", "f32", pre="qwen2", model=model)
+    base = find(str(file), tmp_path / "cache")
+    ids = [(7 * n * n + 3 * n) % tokens for n in range(40)]
+    theirs = ask_llama(file, None, ids)
+
+    def difference(config: dict[str, Any]) -> float:
+        other = make_model("qwen3", tokens, rope_parameters=config["rope_parameters"])
+        other.load_state_dict(model.state_dict())
+        ours = read_logprobs(other, ids)[-1]
+        return sum(abs(float(ours[id]) - value) for id, value in theirs.items()) / len(theirs)
+
+    assert difference(make_exact_config(base.folder)) < 0.02
+    assert difference(read_json(base.folder / "config.json")) > 0.2
