@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from pathlib import Path
+
+from liveweights.machine import LINUX
 
 UMASK = 0o077
 
@@ -28,6 +31,22 @@ def write_durably(file: Path, content: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def write_back(folder: Path) -> None:
+    """Return when all that was written to the folder's disk is on it. Raises OSError."""
+    if not LINUX:
+        os.sync()
+        return
+    # Of that file system alone: others may be busy, or away.
+    libc = ctypes.CDLL(None, use_errno=True)
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        if libc.syncfs(opened):
+            error = ctypes.get_errno()
+            raise OSError(error, os.strerror(error), str(folder))
+    finally:
+        os.close(opened)
 
 
 def make_home(folder: Path) -> None:

@@ -9,14 +9,17 @@ import os
 import random
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import psycopg
 import pytest
 from tests.agentdb.conftest import SETTINGS, until
 
-from liveweights.agentdb import attach
+from liveweights import file_modes
+from liveweights.agentdb import attach, host
 from liveweights.agentdb.endpoint import has_host, read_endpoint
 from liveweights.agentdb.errors import HostError, NoDatabase
 from liveweights.agentdb.rows import State
@@ -290,6 +293,38 @@ def test_after_a_crash_of_the_machine_nothing_is_trusted(folder: Path) -> None:
             assert await databases.list() == []
 
     asyncio.run(work())
+
+
+def test_a_server_is_called_whole_only_while_the_disk_has_all_of_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[tuple[str, bool]] = []
+
+    def noted(work: Callable[..., None]) -> Callable[..., None]:
+        def wrapped(*values: Any) -> None:
+            done.append((work.__name__, port_in_use(folder / "postgres") is not None))
+            work(*values)
+            assert (folder / "boot").exists()
+
+        return wrapped
+
+    for work in (file_modes.write_durably, file_modes.write_back):
+        monkeypatch.setattr(host, work.__name__, noted(work))
+
+    async def work() -> None:
+        one = host.Host(folder, SETTINGS)
+        running = asyncio.create_task(one.run())
+
+        async def serves() -> bool:
+            return read_endpoint(folder) is not None
+
+        await until(serves, bool)
+        one.stopping.set()
+        assert await running
+
+    asyncio.run(work())
+    assert done == [("write_durably", False), ("write_back", False)]
+    assert not (folder / "boot").exists()
 
 
 def test_a_server_that_cannot_start_says_why(folder: Path) -> None:

@@ -35,12 +35,13 @@ from liveweights.agentdb.endpoint import (
 from liveweights.agentdb.errors import HostError
 from liveweights.agentdb.minder import Minder
 from liveweights.agentdb.settings import MIB, DatabaseSettings
-from liveweights.file_modes import close_files, make_home
+from liveweights.file_modes import close_files, make_home, write_back, write_durably
 from liveweights.stop_signals import on_stop
 from liveweights.store.access import Access
 from liveweights.store.database import Connection
 from liveweights.store.embedded import EmbeddedPostgres, port_in_use
 from liveweights.store.migrate import migrate, packaged
+from liveweights.store.place import root_of
 from liveweights.terminal import start_logging
 
 BASE = "base"
@@ -111,6 +112,9 @@ class Host:
             finally:
                 write_endpoint(self.folder, None)
                 await asyncio.to_thread(server.stop)
+                files = root_of(self.folder / "postgres")
+                if not self.settings.durable and files.exists():
+                    await asyncio.to_thread(write_back, files)
                 (self.folder / "boot").unlink(missing_ok=True)
         return True
 
@@ -164,7 +168,7 @@ class Host:
                 "--destroy`; set databases.durable to keep such databases"
             )
         if not self.settings.durable:
-            path.write_text(boot)
+            write_durably(path, boot.encode())
 
     async def _start(self, server: EmbeddedPostgres) -> None:
         write_endpoint(self.folder, None)
