@@ -138,6 +138,26 @@ class Catalogue:
         known, this says nothing: it is not free then."""
         return self._duties(card, self._display_name(card))
 
+    def chain_of_duties(self, card: Card) -> Iterator[tuple[Card, tuple[Duty, ...]]]:
+        """Its duties, then those of each card that it was derived from, the nearest first. One name
+        is to be shown under one licence: that of the nearest."""
+        names: dict[str | None, str] = {}
+        for one in (card, *self.lineage(card)):
+            name = names.setdefault(one.licence, self._display_name(one))
+            yield one, self._duties(one, name)
+
+    def all_duties(self, card: Card) -> tuple[Duty, ...]:
+        """Its duties, and those that only what it was derived from has, whose text says so."""
+        found: dict[Duty, Duty] = {}
+        for one, duties in self.chain_of_duties(card):
+            whose = (
+                f"of {one.hub_id}, which it was derived from, licence {one.licence or 'unknown'}"
+            )
+            for duty in duties:
+                text = duty.text if one is card else f"{duty.text} ({whose})"
+                found.setdefault(duty, msgspec.structs.replace(duty, text=text))
+        return tuple(found.values())
+
     def lineage(self, card: Card) -> Iterator[Card]:
         """The cards of what it was derived from, the nearest first, as far as there are cards."""
         seen = {card.hub_id}
