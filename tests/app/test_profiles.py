@@ -64,6 +64,19 @@ def test_a_hosted_model_is_known_by_its_name_at_the_upstream(tmp_path: Path) -> 
     assert known["b"].candidate.facts.origins[0].licence_kind == "unknown"
 
 
+def test_what_its_base_asks_is_told(tmp_path: Path) -> None:
+    (tmp_path / FOLDER).mkdir()
+    (tmp_path / FOLDER / "own.toml").write_text(
+        '[[models]]\nhub_id = "acme/mit"\nname = "Mit"\nlicence = "MIT"\n'
+        'base = "MiniMaxAI/MiniMax-M2.7"\n'
+    )
+    profile = read(tmp_path, a={"upstream": FAR, "upstream_model": "acme/mit"})["a"].profile
+    assert profile.licence is not None
+    assert (profile.licence.id, profile.licence.kind) == ("MIT", "open")
+    (theirs,) = (duty for duty in profile.duties if duty.kind == "non-commercial")
+    assert "of MiniMaxAI/MiniMax-M2.7, which it was derived from" in theirs.text
+
+
 def test_a_local_model_stays_unless_a_server_elsewhere_computes_it(tmp_path: Path) -> None:
     known = read(
         tmp_path,

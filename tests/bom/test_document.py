@@ -98,6 +98,14 @@ def test_it_names_every_file_with_its_hash_and_the_base_with_its_maker() -> None
     assert duties
 
 
+def test_what_a_base_was_derived_from_has_its_licence() -> None:
+    base = component(document(), BASE)
+    (ancestor,) = base["pedigree"]["ancestors"]
+    assert ancestor["licenses"] == [{"license": {"id": "Apache-2.0"}}]
+    told = [one["value"] for one in base["properties"] if one["name"] == "liveweights:derived-from"]
+    assert told == ["Qwen/Qwen3-8B-Base, licence Apache-2.0"]
+
+
 def test_it_tells_what_each_cycle_read_without_saying_what_it_was() -> None:
     made = document()
     window = make_window(2)

@@ -20,6 +20,12 @@ weights = ["{"a" * 64}", "{"b" * 64}"]
 hub_id = "acme/plain-7b"
 name = "Plain 7B"
 base = "Qwen/Qwen2.5-7B"
+
+[[models]]
+hub_id = "acme/mit"
+name = "Mit"
+licence = "MIT"
+base = "MiniMaxAI/MiniMax-M2.7"
 """
 
 
@@ -47,6 +53,19 @@ def test_a_base_that_has_no_card_is_an_ancestor(known: Catalogue) -> None:
     assert origin is not None
     (base,) = origin.ancestors
     assert (base.hub_id, base.maker, base.country) == ("Qwen/Qwen2.5-7B", "Alibaba (Qwen)", "CN")
+
+
+def test_what_its_base_asks_is_asked_of_it(known: Catalogue) -> None:
+    origin = find_origin(known, {}, ["acme/mit"])
+    assert origin is not None
+    own = [duty for duty in origin.duties if "MiniMaxAI/MiniMax-M2.7" not in duty.text]
+    assert [duty.kind for duty in own] == ["notice"]
+    (theirs,) = (duty for duty in origin.duties if duty.kind == "non-commercial")
+    assert theirs.text.endswith(
+        "(of MiniMaxAI/MiniMax-M2.7, which it was derived from, licence "
+        "LicenseRef-MiniMax-M2.7-NonCommercial)"
+    )
+    assert len(find_origin(known, {}, ["Qwen/Qwen3-8B"]).duties) == 3  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,27 @@ def test_a_card_is_found_by_what_people_call_it(card) -> None:  # type: ignore[n
         assert KNOWN.find(said) is card
 
 
+def test_a_fine_tune_shows_the_name_of_what_it_was_derived_from(tmp_path: Path) -> None:
+    kimi = "licence = 'LicenseRef-Modified-MIT-Kimi-K2'\n"
+    known = with_files(
+        tmp_path,
+        a=f"[[models]]\nhub_id = 'acme/one'\nname = 'One'\nbase = '{KIMI}'\n{kimi}"
+        f"[[models]]\nhub_id = 'acme/two'\nname = 'Two'\nbase = 'acme/one'\n{kimi}"
+        f"[[models]]\nhub_id = 'acme/own'\nname = 'Own'\nbase = 'acme/one'\n{kimi}"
+        "display_name = 'Mine'\n"
+        f"[[models]]\nhub_id = 'acme/far'\nname = 'Far'\nbase = 'nobody/knows'\n{kimi}",
+    )
+    for name, shown in {
+        "one": "Kimi K2.5",
+        "two": "Kimi K2.5",
+        "own": "Mine",
+        "far": "Far",
+    }.items():
+        duties = known.duties(known.find(f"acme/{name}"))
+        (display,) = (duty for duty in duties if duty.kind == "display-name")
+        assert f'show "{shown}" prominently' in display.text
+
+
 def test_duties_are_those_of_the_licence_and_of_the_card() -> None:
     kimi = KNOWN.find(KIMI)
     (display,) = (duty for duty in KNOWN.duties(kimi) if duty.kind == "display-name")

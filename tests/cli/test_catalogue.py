@@ -97,6 +97,18 @@ def test_everything_of_a_model_is_shown(tmp_path: Path) -> None:
     assert sum("run by" in line and "harness" in line for line in page) == len(card.scores)
 
 
+def test_what_its_base_asks_is_shown(tmp_path: Path) -> None:
+    (tmp_path / "catalogue").mkdir()
+    (tmp_path / "catalogue" / "mine.toml").write_text(
+        '[[models]]\nhub_id = "acme/mit"\nname = "Mit"\nlicence = "MIT"\n'
+        'base = "MiniMaxAI/MiniMax-M2.7"\n'
+    )
+    page = "\n".join(lines(run(tmp_path, "show", "acme/mit")))
+    assert "of MiniMaxAI/MiniMax-M2.7, which it was derived from" in page
+    told = json.loads(run(tmp_path, "show", "acme/mit", "--json").stdout)
+    assert "non-commercial" in [duty["kind"] for duty in told["duties"]]
+
+
 def test_scores_stand_in_the_order_of_their_names_not_of_their_values(tmp_path: Path) -> None:
     page = lines(run(tmp_path, "show", KIMI))
     names = [re.split(r" [^ ]+: ", line.strip())[0] for line in page if ", run by " in line]

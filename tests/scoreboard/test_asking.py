@@ -127,12 +127,22 @@ def test_an_attempt_that_does_not_say_what_it_cost_counts_as_the_dearest(suite: 
 @pytest.mark.parametrize("suite", [SUITE, SLOW])
 def test_money_that_cannot_be_bounded_is_not_spent(suite: Questions) -> None:
     kept = Kept(dict)
-    with pytest.raises(ScoreboardError, match="m costs cannot be bounded: 3 attempts"):
+    with pytest.raises(ScoreboardError, match="m costs cannot be bounded: of 3 attempts"):
         lose(kept, suite, set(range(12)), 0.000_040)
     assert len(kept[1]) == 3
     # Without such a bound it is asked all the same.
     assert lose(kept, suite, {3, 4}, None)
     assert len(kept[1]) == 12
+
+
+def test_of_a_hosted_model_without_a_price_money_cannot_be_bounded() -> None:
+    kept = Kept(dict)
+    entrant = Entrant("m", data={"sent_to": "api.example.com"})
+    model = cast(ApiModel, Counting("m", lambda prompt, seed: "yes"))
+    with pytest.raises(ScoreboardError, match=r"m costs cannot be bounded.* no price"):
+        asyncio.run(go([Entry(1, entrant, model, 0, {})], kept, budget=Budget(money=2.5)))
+    assert len(kept[1]) == 3
+    assert asyncio.run(go([Entry(1, entrant, model, 0, dict(kept[1]))], kept))
 
 
 def test_a_refusal_costs_nothing_and_says_nothing_of_what_others_cost() -> None:

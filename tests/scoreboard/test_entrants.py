@@ -17,6 +17,26 @@ def test_without_a_price_the_cost_is_not_known(pricing: Pricing | None) -> None:
     assert Entrant("a", pricing=pricing).cost(10, 10) is None
 
 
+def test_requests_and_thought_have_their_prices() -> None:
+    entrant = Entrant("a", pricing=Pricing(0.0, 2.0, reasoning=8.0, request=0.01))
+    counter = Counter()
+    thought = {"completion_tokens_details": {"reasoning_tokens": 100}}
+    counter.add({"prompt_tokens": 3, "completion_tokens": 150} | thought)
+    counter.add({"prompt_tokens": 3, "completion_tokens": 50})
+    assert counter.cost(entrant) == 20_000_000 + 100 * 2_000 + 100 * 8_000
+    assert Entrant("a", pricing=Pricing(1.0, 2.0)).cost(0, 10, 10) == 20_000
+    assert Entrant("a", pricing=Pricing(0.0, 0.0, request=0.01)).is_priced
+    assert Entrant("a", pricing=Pricing(0.0, 0.0, reasoning=0.1)).is_priced
+
+
+@pytest.mark.parametrize("pricing", [None, Pricing(), Pricing(input=0.0)])
+def test_a_hosted_model_without_a_whole_price_may_cost_something(pricing: Pricing | None) -> None:
+    assert Entrant("a", pricing=pricing, data={"sent_to": "api.example.com"}).is_priced
+    assert not Entrant("a", pricing=pricing).is_priced
+    free = Pricing(0.0, 0.0)
+    assert not Entrant("a", pricing=free, data={"sent_to": "api.example.com"}).is_priced
+
+
 def test_hosted_is_what_is_sent_elsewhere() -> None:
     assert Entrant("a", data={"sent_to": "api.example.com"}).hosted
     assert not Entrant("a", data={"sent_to": None}).hosted

@@ -63,6 +63,16 @@ def test_a_fine_tune_is_also_of_whose_model_it_was_made(known: Catalogue) -> Non
     assert any('"Kimi K2.5"' in duty.text for duty in base.duties)
 
 
+def test_one_name_is_to_be_shown_under_one_licence(known: Catalogue) -> None:
+    facts = facts_of(known, known.find("moonshotai/Kimi-K2.7-Code"))
+    texts = [
+        duty.text for one in facts.origins for duty in one.duties if duty.kind == "display-name"
+    ]
+    assert len(texts) > 1
+    assert len(set(texts)) == 1
+    assert "Kimi K2.7 Code" in texts[0]
+
+
 def test_a_base_without_a_card_is_of_its_organisation(known: Catalogue) -> None:
     facts = facts_of(known, known.find("mine/far"))
     assert facts.name == "mine/far"

@@ -141,16 +141,18 @@ def _profile(known: Catalogue, card: Card | None) -> Profile:
     """What its card says of it."""
     if card is None:
         return Profile()
-    licence, duties = known.licence(card), known.duties(card)
+    licence = known.licence(card)
     told = licence and LicenceTold(
-        id=licence.id, kind=kind_of(licence, duties), url=card.licence_url or licence.url
+        id=licence.id,
+        kind=kind_of(licence, known.duties(card)),
+        url=card.licence_url or licence.url,
     )
     return Profile(
         base=card.hub_id,
         maker=card.maker,
         country=card.country,
         licence=told or None,
-        duties=duties,
+        duties=known.all_duties(card),
         capabilities=Capabilities(vision=_sees(card)),
         context=card.context,
     )

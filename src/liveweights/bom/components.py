@@ -135,17 +135,20 @@ def _licences(base: Model) -> Iterable[DisjunctiveLicense]:
     written = str(base.card.get("licence") or "unknown")
     if written == "unknown":
         return []
-    spdx = fixup_id(written)
-    return [DisjunctiveLicense(id=spdx) if spdx else DisjunctiveLicense(name=written)]
+    return [_licence(written)]
 
 
 def _licence_of(origin: Origin) -> DisjunctiveLicense:
     licence = origin.licence
     assert licence is not None
-    url = XsUri(licence.url) if licence.url else None
-    if (spdx := fixup_id(licence.id)) is not None:
-        return DisjunctiveLicense(id=spdx, url=url)
-    return DisjunctiveLicense(name=licence.id, url=url)
+    return _licence(licence.id, licence.url)
+
+
+def _licence(name: str, url: str | None = None) -> DisjunctiveLicense:
+    where = XsUri(url) if url else None
+    if (spdx := fixup_id(name)) is not None:
+        return DisjunctiveLicense(id=spdx, url=where)
+    return DisjunctiveLicense(name=name, url=where)
 
 
 def _pedigree(model: Model, parents: list[Model]) -> Pedigree | None:
@@ -180,6 +183,7 @@ def _ancestor(one: Ancestor) -> Component:
         name=one.hub_id,
         purl=PackageURL("huggingface", space, name),
         manufacturer=OrganizationalEntity(name=one.maker) if one.maker else None,
+        licenses=[_licence(one.licence)] if one.licence else [],
     )
 
 
@@ -209,6 +213,8 @@ def _whose(origin: Origin) -> Iterator[Property]:
     yield _property("licence", card.licence or "unknown")
     if card.released is not None:
         yield _property("released", card.released.isoformat())
+    for one in origin.ancestors:
+        yield _property("derived-from", f"{one.hub_id}, licence {one.licence or 'unknown'}")
     for duty in origin.duties:
         when = f" [{duty.threshold}]" if duty.threshold else ""
         yield _property(f"duty:{duty.kind}", duty.text + when)

@@ -17,7 +17,7 @@ class Origin:
     """Whose a model is, by its card.
 
     ``by``: its files are those of the card, or it only has the card's name. ``ancestors`` are what
-    it was derived from, the nearest first. ``duties`` are all that are asked.
+    it was derived from, the nearest first. ``duties`` are all that are asked, of it and of those.
     """
 
     card: Card

@@ -23,6 +23,6 @@ def make_origin(known: Catalogue, located: Located | None) -> Origin | None:
         card=card,
         by=located.by,
         licence=known.licence(card),
-        duties=known.duties(card),
+        duties=known.all_duties(card),
         ancestors=tuple(known.ancestry(card)),
     )

@@ -136,13 +136,27 @@ class Catalogue:
     def duties(self, card: Card) -> tuple[Duty, ...]:
         """What its licence asks for, and what is asked beyond that. Without a licence that is
         known, this says nothing: it is not free then."""
-        licence = self.licence(card)
-        name = card.display_name or card.name
-        of_licence = licence.duties if licence else ()
-        return tuple(
-            msgspec.structs.replace(duty, text=duty.text.replace(DISPLAY, name))
-            for duty in (*of_licence, *card.duties)
-        )
+        return self._duties(card, self._display_name(card))
+
+    def chain_of_duties(self, card: Card) -> Iterator[tuple[Card, tuple[Duty, ...]]]:
+        """Its duties, then those of each card that it was derived from, the nearest first. One name
+        is to be shown under one licence: that of the nearest."""
+        names: dict[str | None, str] = {}
+        for one in (card, *self.lineage(card)):
+            name = names.setdefault(one.licence, self._display_name(one))
+            yield one, self._duties(one, name)
+
+    def all_duties(self, card: Card) -> tuple[Duty, ...]:
+        """Its duties, and those that only what it was derived from has, whose text says so."""
+        found: dict[Duty, Duty] = {}
+        for one, duties in self.chain_of_duties(card):
+            whose = (
+                f"of {one.hub_id}, which it was derived from, licence {one.licence or 'unknown'}"
+            )
+            for duty in duties:
+                text = duty.text if one is card else f"{duty.text} ({whose})"
+                found.setdefault(duty, msgspec.structs.replace(duty, text=text))
+        return tuple(found.values())
 
     def lineage(self, card: Card) -> Iterator[Card]:
         """The cards of what it was derived from, the nearest first, as far as there are cards."""
@@ -184,6 +198,19 @@ class Catalogue:
                     found.append(Applies(rule, f"{because}{of}"))
                     break
         return sorted(found, key=lambda one: one.rule.every_model)
+
+    def _display_name(self, card: Card) -> str:
+        """What a display duty of its licence means: derived under the same licence, that of the
+        nearest base that has one."""
+        kin = [card, *(base for base in self.lineage(card) if base.licence == card.licence)]
+        return next((one.display_name for one in kin if one.display_name), kin[-1].name)
+
+    def _duties(self, card: Card, name: str) -> tuple[Duty, ...]:
+        licence = self.licence(card)
+        return tuple(
+            msgspec.structs.replace(duty, text=duty.text.replace(DISPLAY, name))
+            for duty in (*(licence.duties if licence else ()), *card.duties)
+        )
 
     @cached_property
     def _models(self) -> tuple[dict[str, Entry], list[str]]:

@@ -25,7 +25,7 @@ _SIZES = ((10**12, "T"), (10**9, "B"), (10**6, "M"))
 def facts(known: Catalogue, card: Card) -> dict[str, Any]:
     """The card for programs: what is not known is null, and its duties are all of them."""
     return msgspec.to_builtins(card) | {
-        "duties": msgspec.to_builtins(known.duties(card)),
+        "duties": msgspec.to_builtins(known.all_duties(card)),
         "own": known.is_own(card),
         "overrides": {name: str(file) for name, file in known.overrides(card).items()},
     }
@@ -154,7 +154,7 @@ def _licence(known: Catalogue, card: Card) -> Iterator[str]:
         yield _line("", f"compared with its text: {licence.verified}")
     duties = (
         f"{duty.kind}: {duty.text}" + (f" [{duty.threshold}]" if duty.threshold else "")
-        for duty in known.duties(card)
+        for duty in known.all_duties(card)
     )
     yield from _section("duties", duties, "paraphrases, not legal advice")
     for base in known.lineage(card):

@@ -38,7 +38,8 @@ class Bills(msgspec.Struct, frozen=True, kw_only=True):
 
 class Material(msgspec.Struct, frozen=True, kw_only=True):
     """A checkpoint of the bill: whose it is by its card, what the cycle that made it read and the
-    Merkle root over that, and its verdict. ``duties`` are what its licence asks."""
+    Merkle root over that, and its verdict. ``duties`` are what its licence asks, and
+    those of what it was derived from."""
 
     id: str
     kind: str

@@ -63,7 +63,7 @@ def list_model_facts(model: Model) -> list[tuple[str, str]]:
 
 
 def list_duties(model: Model) -> list[str]:
-    """What its licence asks for, paraphrased."""
+    """What its licence asks for, and those of what it was derived from, paraphrased."""
     return [
         f"{duty.kind}: {duty.text}" + (f" [{duty.threshold}]" if duty.threshold else "")
         for duty in model.duties

@@ -35,7 +35,7 @@ class Entry:
 
 
 UNTOLD = 3
-"""Attempts of a model with a price that may end without it being known of any what it cost."""
+"""Attempts of a model that may cost something that may end without it being known of any what."""
 
 
 @dataclass(slots=True)
@@ -65,18 +65,18 @@ class Budget:
             self._largest[model] = max(nanos, self._largest.get(model, 0))
 
     def add(self, model: str, nanos: int | None) -> None:
-        """What an attempt cost; None where it is not known, of a model that has a price. Raises
-        ScoreboardError where money is bounded and nothing is known of what the model costs."""
+        """What an attempt cost; None where it is not known, of a model that may cost something.
+        Raises ScoreboardError where money is bounded and nothing is known of what it costs."""
         self.learn(model, nanos)
         self._known += nanos or 0
         self._untold[model] += nanos is None
         untold = 0 if model in self._largest else self._untold[model]
         if self.money is not None and untold >= UNTOLD:
             raise ScoreboardError(
-                f"what {model} costs cannot be bounded: {untold} attempts of it ran out of time, or"
-                " their answers did not count tokens, and of none it is known what it cost. Bound"
-                " the time instead (--most-minutes), or allow no more than you can spend with its"
-                " provider"
+                f"what {model} costs cannot be bounded: of {untold} attempts it is not known of any"
+                " what it cost, as /v1/models says no price, they ran out of time, or their answers"
+                f" did not count tokens. Set its price ([prices.{model}]), bound the time instead"
+                " (--most-minutes), or allow no more than you can spend with its provider"
             )
 
     @property
@@ -183,7 +183,6 @@ async def _attempt(suite: Suite, case: Case, sample: int, entry: Entry, seed: in
     model = replace(entry.model, told=counter.add)
     shown = f"{case.id}\0{entry.repeat}" if entry.repeat else case.id
     attempt = await attempt_case(suite, case, model, seed_for(seed, shown, sample))
-    known = counter.prompt is not None and counter.completion is not None
     return Result(
         case=case.id,
         sample=sample,
@@ -192,6 +191,6 @@ async def _attempt(suite: Suite, case: Case, sample: int, entry: Entry, seed: in
         seconds=attempt.seconds,
         prompt_tokens=counter.prompt,
         completion_tokens=counter.completion,
-        nanos=entry.entrant.cost(counter.prompt or 0, counter.completion or 0) if known else None,
+        nanos=counter.cost(entry.entrant),
         detail=attempt.detail[:300],
     )

@@ -15,11 +15,14 @@ from liveweights.scoreboard.results import ScoreboardError
 
 
 class Pricing(msgspec.Struct, frozen=True):
-    """Of a million tokens, in units of ``currency``."""
+    """Of a million tokens, but ``request``, in units of ``currency``. Without a price of their own
+    tokens of thought cost what others of the answer do."""
 
     input: float | None = None
     output: float | None = None
     currency: str = "USD"
+    reasoning: float | None = None
+    request: float | None = None
 
 
 class Entrant(msgspec.Struct, frozen=True):
@@ -54,33 +57,57 @@ class Entrant(msgspec.Struct, frozen=True):
 
     @property
     def is_priced(self) -> bool:
-        """Whether answers cost anything; without prices it is not known to."""
-        pricing = self.pricing
-        return pricing is not None and bool(pricing.input or pricing.output)
+        """Whether answers cost anything, or may: of a hosted model that is not known to be free."""
+        pricing = self.pricing or Pricing()
+        if self.hosted and None in (pricing.input, pricing.output):
+            return True
+        return any((pricing.input, pricing.output, pricing.reasoning, pricing.request))
 
-    def cost(self, prompt: int, completion: int) -> int | None:
-        """Billionths of the currency, rounded to the nearest; None where it has no price."""
+    def cost(
+        self, prompt: int, completion: int, reasoning: int = 0, requests: int = 1
+    ) -> int | None:
+        """Billionths of the currency, rounded to the nearest, of tokens, ``reasoning`` among
+        ``completion``, and requests; None where it has no price."""
         pricing = self.pricing
         if pricing is None or pricing.input is None or pricing.output is None:
             return None
-        millionths = prompt * Decimal(repr(pricing.input)) + completion * Decimal(
-            repr(pricing.output)
+        thought = pricing.output if pricing.reasoning is None else pricing.reasoning
+        millionths = (
+            prompt * _exact(pricing.input)
+            + (completion - reasoning) * _exact(pricing.output)
+            + reasoning * _exact(thought)
         )
-        return int((millionths * NANOS / 10**6).to_integral_value())
+        whole = millionths / 10**6 + requests * _exact(pricing.request or 0)
+        return int((whole * NANOS).to_integral_value())
 
 
 @dataclass(slots=True)
 class Counter:
     """Tokens of one attempt, over all of its requests; None once an answer did not count them, or
-    did not come."""
+    did not come. ``reasoning`` are among ``completion``, as far as answers say it."""
 
     prompt: int | None = 0
     completion: int | None = 0
+    reasoning: int = 0
+    requests: int = 0
 
     def add(self, usage: Mapping[str, Any]) -> None:
         """An answer's ``usage``."""
         self.prompt = _add(self.prompt, usage.get("prompt_tokens"))
         self.completion = _add(self.completion, usage.get("completion_tokens"))
+        details = usage.get("completion_tokens_details") or {}
+        self.reasoning += details.get("reasoning_tokens") or 0
+        self.requests += 1
+
+    def cost(self, entrant: Entrant) -> int | None:
+        """What ``entrant`` asks for it; None where that is not known."""
+        if self.prompt is None or self.completion is None:
+            return None
+        return entrant.cost(self.prompt, self.completion, self.reasoning, self.requests)
+
+
+def _exact(price: float) -> Decimal:
+    return Decimal(repr(price))
 
 
 def _add(sum_: int | None, tokens: object) -> int | None:

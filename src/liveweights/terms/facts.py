@@ -65,12 +65,13 @@ def kind_of(licence: Licence | None, duties: tuple[Duty, ...]) -> LicenceKind:
 
 
 def _origins(known: Catalogue, card: Card) -> Iterator[Origin]:
+    duties = {one.hub_id: owed for one, owed in known.chain_of_duties(card)}
     last = card
-    yield _origin(known, card)
+    yield _origin(known, card, duties[card.hub_id])
     for one in known.ancestry(card):
         if one.card is not None:
             last = one.card
-            yield _origin(known, last)
+            yield _origin(known, last, duties[last.hub_id])
         elif not one.is_kin:
             yield Origin(
                 name=one.hub_id,
@@ -81,13 +82,12 @@ def _origins(known: Catalogue, card: Card) -> Iterator[Origin]:
             )
 
 
-def _origin(known: Catalogue, card: Card) -> Origin:
-    licence, duties = known.licence(card), known.duties(card)
+def _origin(known: Catalogue, card: Card, duties: tuple[Duty, ...]) -> Origin:
     return Origin(
         name=card.hub_id,
         maker=card.maker or UNKNOWN,
         country=card.country or UNKNOWN,
         licence=card.licence or UNKNOWN,
-        licence_kind=kind_of(licence, duties),
+        licence_kind=kind_of(known.licence(card), duties),
         duties=duties,
     )

@@ -24,7 +24,7 @@ ROW = PriceRow(
 nanos = st.integers(0, 100 * NANOS)
 rows = st.builds(
     PriceRow, since=st.just(SINCE), input=nanos, cached_input=nanos, output=nanos,
-    reasoning=nanos, markup_ppm=st.none() | st.integers(0, MILLION),
+    reasoning=nanos, request=nanos, markup_ppm=st.none() | st.integers(0, MILLION),
     currency=st.sampled_from(["USD", "EUR"]),
 )  # fmt: skip
 
@@ -61,6 +61,7 @@ def test_what_is_told_is_what_a_million_tokens_are_charged(
         (told.cached_input, Counts(MILLION, 0, cached=MILLION, requests=0)),
         (told.output, Counts(0, MILLION, requests=0)),
         (told.reasoning, Counts(0, MILLION, reasoning=MILLION, requests=0)),
+        (told.request, Counts(0, 0)),
     ):
         assert value == assess(held, counts, withheld=False).amount / NANOS
 

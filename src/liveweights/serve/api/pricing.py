@@ -15,6 +15,7 @@ _INPUT = NOTHING._replace(prompt=MILLION)
 _CACHED = NOTHING._replace(prompt=MILLION, cached=MILLION)
 _OUTPUT = NOTHING._replace(output=MILLION)
 _REASONING = NOTHING._replace(output=MILLION, reasoning=MILLION)
+_REQUEST = NOTHING._replace(requests=1)
 
 
 def find_pricing(held: Held, known: Pricing | None) -> Pricing | None:
@@ -28,7 +29,7 @@ def find_pricing(held: Held, known: Pricing | None) -> Pricing | None:
         output=_of(held, price, _OUTPUT),
         cached_input=_of(held, price, _CACHED),
         reasoning=_of(held, price, _REASONING),
-        request=price.request / NANOS,
+        request=_of(held, price, _REQUEST),
         currency=price.currency,
         version=f"price {price.id}",
         since=price.since.astimezone(UTC).isoformat(timespec="seconds"),
