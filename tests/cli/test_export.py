@@ -274,7 +274,7 @@ def test_what_was_said_to_another_base_keeps_it_here(service: Service) -> None:
         make_generation("told", checkpoint=former.id, prompt_ids=[id + shift for id in PROMPT]),
         make_feedback("f", "told", signal="correction", text=SECRET),
     )
-    assert claim(service.dsn, 2).total == 1
+    assert claim(service.dsn, 2, others=True).total == 1
     refused = service.export("out", "--ngram", str(len(SECRET) - 2), subject=learnt.id)
     assert refused.exit_code == 1, refused.output
     assert "feedback f to answer told" in refused.stderr
