@@ -17,7 +17,7 @@ from liveweights.console.login import place_of
 from liveweights.store.database import Pool
 
 from .people import BEARER, BROWSER, OWN, PASSWORD, accept, enter, token_of
-from .story import KEY, LOGIN, on_pages
+from .story import KEY, LOGIN, app_of, on_pages
 
 
 def test_the_first_start_lets_look_until_somebody_has_a_password(database_dsn: str) -> None:
@@ -303,5 +303,23 @@ def test_changes_are_read_page_by_page(database_dsn: str) -> None:
         assert (len(first["entries"]), len(second["entries"]), second["next"]) == (25, 5, None)
         page = await client.get("/audit", headers=BEARER)
         assert len(page.content) < 100_000
+
+    on_pages(database_dsn, test, answers=3)
+
+
+def test_wrong_passwords_of_one_address_keep_nobody_else_out(database_dsn: str) -> None:
+    async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
+        await enter(client, pool, "ada", "operator")
+        crowd = httpx.ASGITransport(app_of(client), client=("10.0.0.1", 1))
+        async with httpx.AsyncClient(transport=crowd, base_url="http://here:8090") as stranger:
+            wrong = {"name": "ada", "password": "wrong"}
+            tries = [asyncio.create_task(stranger.post("/login", data=wrong)) for _ in range(100)]
+            while not any(one.done() and one.result().status_code == 429 for one in tries):
+                await asyncio.sleep(0.01)
+            form = {"name": "ada", "password": PASSWORD}
+            assert (await client.post("/login", data=form, headers=OWN)).status_code == 303
+            for one in tries:
+                one.cancel()
+            await asyncio.gather(*tries, return_exceptions=True)
 
     on_pages(database_dsn, test, answers=3)

@@ -35,9 +35,10 @@ from liveweights.http.errors import ApiError, too_many
 from liveweights.http.routes import Route, Routes
 from liveweights.http.slots import QueueFull, Slots
 from liveweights.http.wire import read_form, read_query, reply
+from liveweights.http.wrong_keys import network_of
 
 AT_ONCE, WAITING = 2, 16
-"""Passwords that are hashed; each takes 64 MiB."""
+"""Passwords that are hashed, for which addresses take turns; each takes 64 MiB."""
 _PLACE = re.compile(r"/(?![/\\])[^\s\\\x00-\x1f]{0,1000}")
 
 
@@ -81,7 +82,7 @@ class Login:
         else:
             async with entry.pool.connection() as conn:
                 kept = await read_password(conn, name)
-            if not await self._is_password(password, kept):
+            if not await self._is_password(scope, password, kept):
                 wrong = ApiError(401, "No user has this name and this password.", code="not_known")
                 refused = await entry.authenticator.refuse(scope, wrong)
                 await self._show(send, 401, place, refused.message)
@@ -158,7 +159,7 @@ class Login:
             if password != form.get("again", ""):
                 raise WeakPassword("The two passwords differ.")
             check_password(password, name)
-            kept = await self._hash(password)
+            kept = await self._hash(scope, password)
             async with entry.pool.connection() as conn:
                 user = await accept_invitation(conn, token, kept)
         except UnknownUser as error:
@@ -193,16 +194,16 @@ class Login:
         page = render("invite.html", token=token, name=name, error=error)
         await _reply(send, status, page)
 
-    async def _is_password(self, password: str, kept: str | None) -> bool:
+    async def _is_password(self, scope: Scope, password: str, kept: str | None) -> bool:
         try:
-            async with self._slots.hold(1):
+            async with self._slots.hold(1, tenant=network_of(scope["client"])):
                 return await is_password(password, kept)
         except QueueFull:
             raise _busy() from None
 
-    async def _hash(self, password: str) -> str:
+    async def _hash(self, scope: Scope, password: str) -> str:
         try:
-            async with self._slots.hold(1):
+            async with self._slots.hold(1, tenant=network_of(scope["client"])):
                 return await hash_password(password)
         except QueueFull:
             raise _busy() from None
