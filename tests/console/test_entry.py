@@ -307,6 +307,27 @@ def test_changes_are_read_page_by_page(database_dsn: str) -> None:
     on_pages(database_dsn, test, answers=3)
 
 
+def test_a_proxy_that_hides_the_host_is_named(database_dsn: str) -> None:
+    async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
+        await enter(client, pool, "ada", "operator")
+        form = {"name": "ada", "password": PASSWORD}
+        site = {"origin": "https://models.example.com"}
+        refused = await client.post("/login", data=form, headers=BROWSER | site)
+        assert (refused.status_code, refused.headers["content-type"][:9]) == (403, "text/html")
+        assert "https://models.example.com, and the request came for here:8090" in refused.text
+        assert "proxy_set_header Host" in refused.text
+        for host in ("here:443", "here"):
+            headers = {"host": host, "origin": "https://here"}
+            assert (await client.post("/login", data=form, headers=headers)).status_code == 303
+        for origin in ("https://[::1", "null", "https://here:8443"):
+            headers = {"host": "here", "origin": origin}
+            assert (await client.post("/login", data=form, headers=headers)).status_code == 403
+        changed = await client.post("/releases/rollback", data={}, headers=BROWSER | site)
+        assert (changed.status_code, "pass the Host header on" in changed.text) == (403, True)
+
+    on_pages(database_dsn, test, answers=3)
+
+
 def test_wrong_passwords_of_one_address_keep_nobody_else_out(database_dsn: str) -> None:
     async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
         await enter(client, pool, "ada", "operator")

@@ -275,6 +275,25 @@ def _cookie(name: str, text: str, seconds: int, *, secure: bool = False) -> tupl
 def check_origin(headers: Headers) -> None:
     """Raises ApiError 403 for another site's form: a browser sends the password with it, too."""
     origin, site = headers.get("origin"), headers.get("sec-fetch-site", "same-origin")
-    foreign = origin is not None and urlsplit(origin).netloc != headers.get("host")
-    if foreign or site not in ("same-origin", "none"):
-        raise ApiError(403, "The form is not one of these pages.", code="wrong_origin")
+    host = headers.get("host", "")
+    message = "The form is not one of these pages."
+    if site not in ("same-origin", "none"):
+        raise ApiError(403, message, code="wrong_origin")
+    if origin is not None and not is_at(origin, host):
+        message += (
+            f" The browser is at {origin[:200]}, and the request came for {host[:200]}: a proxy"
+            " between them has to pass the Host header on (nginx: proxy_set_header Host"
+            " $http_host)."
+        )
+        raise ApiError(403, message, code="wrong_origin")
+
+
+def is_at(address: str, host: str) -> bool:
+    """Whether a URL is one of what is reached by this Host header; either may say the port that
+    its scheme has anyhow."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return False
+    port = {"http": ":80", "https": ":443"}.get(parts.scheme, "")
+    return parts.netloc.removesuffix(port).lower() == host.removesuffix(port).lower() != ""

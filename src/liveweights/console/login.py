@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 from starlette.datastructures import Headers, QueryParams
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from liveweights.access.oidc import CALLBACK, PLACE, Attempt, OidcRefused
 from liveweights.access.passwords import (
@@ -59,11 +59,24 @@ class Login:
                 if self._entry.provider
                 else ()
             ),
-            Route("POST", "/login", self.sign_in),
+            Route("POST", "/login", self._for_people(self.sign_in)),
             Route("GET", "/invite", self.show_invitation),
-            Route("POST", "/invite", self.accept),
+            Route("POST", "/invite", self._for_people(self.accept)),
             Route("POST", "/logout", self._entry.guard(self.sign_out, tenants=True)),
         ]
+
+    def _for_people(self, endpoint: ASGIApp) -> ASGIApp:
+        """What a browser sent in vain is told on the page that signs in."""
+
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            try:
+                await endpoint(scope, receive, send)
+            except ApiError as error:
+                if "text/html" not in Headers(scope=scope).get("accept", ""):
+                    raise
+                await self._show(send, error.status, "/", error.message, *error.headers)
+
+        return answer
 
     async def show(self, scope: Scope, receive: Receive, send: Send) -> None:
         """GET /login"""
