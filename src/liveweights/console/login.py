@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 
@@ -23,11 +22,10 @@ from liveweights.access.users import (
     accept_invitation,
     find_added,
     find_user,
-    has_users,
     read_invitation,
     read_password,
 )
-from liveweights.console.entry import Entry, check_origin, drop_cookie, drop_errand
+from liveweights.console.entry import Entry, check_origin, drop_cookie, drop_errand, place_of
 from liveweights.console.headers import HEADERS, HTML, locate
 from liveweights.console.person import Person
 from liveweights.console.templates import render
@@ -39,7 +37,6 @@ from liveweights.http.wrong_keys import network_of
 
 AT_ONCE, WAITING = 2, 16
 """Passwords that are hashed, for which addresses take turns; each takes 64 MiB."""
-_PLACE = re.compile(r"/(?![/\\])[^\s\\\x00-\x1f]{0,1000}")
 
 
 class Login:
@@ -74,14 +71,14 @@ class Login:
             except ApiError as error:
                 if "text/html" not in Headers(scope=scope).get("accept", ""):
                     raise
-                await self._show(send, error.status, "/", error.message, *error.headers)
+                await self._entry.show_login(send, error.status, "/", error.message, *error.headers)
 
         return answer
 
     async def show(self, scope: Scope, receive: Receive, send: Send) -> None:
         """GET /login"""
         place = place_of(read_query(scope, ("next",)).get("next"))
-        await self._show(send, 200, place, "")
+        await self._entry.show_login(send, 200, place, "")
 
     async def sign_in(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /login. The operator's key is a password under any name."""
@@ -98,7 +95,7 @@ class Login:
             if not await self._is_password(scope, password, kept):
                 wrong = ApiError(401, "No user has this name and this password.", code="not_known")
                 refused = await entry.authenticator.refuse(scope, wrong)
-                await self._show(send, 401, place, refused.message)
+                await self._entry.show_login(send, 401, place, refused.message)
                 return
             async with entry.pool.connection() as conn:
                 user = await find_user(conn, name)
@@ -113,7 +110,7 @@ class Login:
         try:
             url, attempt = await provider.begin(place)
         except OidcRefused as error:
-            await self._show(send, 502, place, str(error))
+            await self._entry.show_login(send, 502, place, str(error))
             return
         kept = await self._entry.make_errand(scope, msgspec.json.encode(attempt))
         await _go(send, url, kept)
@@ -125,7 +122,9 @@ class Login:
         assert provider is not None, "there is a route only where there is one"
         kept = await entry.read_errand(scope)
         if kept is None:
-            await self._show(send, 401, "/", "It took too long, or another browser began.")
+            await self._entry.show_login(
+                send, 401, "/", "It took too long, or another browser began."
+            )
             return
         attempt = msgspec.json.decode(kept, type=Attempt)
         name = ""
@@ -137,7 +136,9 @@ class Login:
             status = 403 if isinstance(error, UnknownUser) else 401
             why = f"{error} An admin adds users." if name else str(error)
             refused = await entry.authenticator.refuse(scope, ApiError(status, why))
-            await self._show(send, status, attempt.place, refused.message, drop_errand(scope))
+            await self._entry.show_login(
+                send, status, attempt.place, refused.message, drop_errand(scope)
+            )
             return
         session = begin_session(user.name, user.stamp, self._clock())
         cookie = await entry.make_cookie(scope, session)
@@ -156,7 +157,7 @@ class Login:
             async with self._entry.pool.connection() as conn:
                 name = await read_invitation(conn, token)
         except UnknownUser as error:
-            await self._show(send, 404, "/", str(error))
+            await self._entry.show_login(send, 404, "/", str(error))
             return
         await self._invite(send, 200, token, name)
 
@@ -178,28 +179,13 @@ class Login:
         except UnknownUser as error:
             wrong = ApiError(404, str(error), code="not_invited")
             refused = await entry.authenticator.refuse(scope, wrong)
-            await self._show(send, 404, "/", refused.message)
+            await self._entry.show_login(send, 404, "/", refused.message)
             return
         except WeakPassword as error:
             await self._invite(send, 400, token, name, str(error))
             return
         session = begin_session(user.name, user.stamp, self._clock())
         await _go(send, "/", await entry.make_cookie(scope, session))
-
-    async def _show(
-        self, send: Send, status: int, place: str, error: str, *cookies: tuple[bytes, bytes]
-    ) -> None:
-        async with self._entry.pool.connection() as conn:
-            anybody = await has_users(conn)
-        page = render(
-            "login.html",
-            place=place,
-            error=error,
-            anybody=anybody,
-            keyed=self._entry.authenticator.has_operator,
-            elsewhere=self._entry.provider.settings.name if self._entry.provider else None,
-        )
-        await _reply(send, status, page, *cookies)
 
     async def _invite(
         self, send: Send, status: int, token: str, name: str, error: str = ""
@@ -220,11 +206,6 @@ class Login:
                 return await hash_password(password)
         except QueueFull:
             raise _busy() from None
-
-
-def place_of(asked: str | None) -> str:
-    """Where to go on: a page of this service; the first one for anything else."""
-    return asked if asked is not None and _PLACE.fullmatch(asked) else "/"
 
 
 def read_any(scope: Scope) -> dict[str, str]:

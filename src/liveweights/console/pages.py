@@ -219,16 +219,7 @@ class Console:
     ) -> ASGIApp:
         """For those who may; what a browser asked for in vain is told on a page."""
 
-        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-            try:
-                await endpoint(scope, receive, send)
-            except ApiError as error:
-                accepts = Headers(scope=scope).get("accept", "")
-                if error.status == 429 or "text/html" not in accepts:
-                    raise
-                await self._refuse(scope, send, error)
-
-        return self._entry.guard(answer, needed, tenants, refuse=self._refuse)
+        return self._entry.guard(endpoint, needed, tenants, refuse=self._refuse)
 
     async def _refuse(self, scope: Scope, send: Send, error: ApiError) -> None:
         person: Person = scope["person"]
