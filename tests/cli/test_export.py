@@ -18,9 +18,10 @@ from safetensors.torch import load_file, save_file
 from tests.audit import read_changes
 from tests.hub_server import Hub
 from tests.hub_server import running as running_hub
+from tests.learn.families import make_family
 from tests.record.rows import make_feedback, make_generation
 from tests.record.test_window import claim, record
-from tests.sharing.tiny import CANARY, make_base, write_adapter, write_memory
+from tests.sharing.tiny import CANARY, PROMPT, SECRET, make_base, write_adapter, write_memory
 from typer.testing import CliRunner, Result
 
 from liveweights.catalog.card import read_card
@@ -29,6 +30,7 @@ from liveweights.config import DATABASE_URL
 from liveweights.record.forget import forget
 from liveweights.release import aliases
 from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.models import find
 from liveweights.weights.registry import Registry, register
 from liveweights.weights.signing import check_folder, make_keys
 
@@ -234,6 +236,48 @@ def test_what_it_repeats_keeps_it_here(service: Service) -> None:
     assert "line 1" not in refused.stderr
     assert not (service.home / "out").exists()
     assert service.export("out", *words).exit_code == 0
+
+
+def test_what_was_said_to_another_base_keeps_it_here(service: Service) -> None:
+    shift = 400  # all its tokens are others, and higher than this model has any
+    file = make_family("llama", service.home / "former") / "tokenizer.json"
+    tokenizer = json.loads(file.read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    tokenizer["model"]["vocab"] = {word: id + shift for word, id in vocabulary.items()}
+    for added in tokenizer["added_tokens"]:
+        added["id"] += shift
+    file.write_text(json.dumps(tokenizer))
+    former = find(str(file.parent), service.home / "cache")
+    memory = write_memory(service.base, service.home / "memory")
+    learnt = Registry(service.home / "checkpoints").store(
+        memory.checkpoint.folder,
+        service.base.name,
+        kind="adapter",
+        base=service.base.id,
+        parent=service.base.id,
+        card={"licence": "mit"},
+    )
+
+    async def fill() -> None:
+        async with await psycopg.AsyncConnection.connect(service.dsn) as conn:
+            await register(conn, former, read_card(former, service.home / "cache"))
+            await register(conn, learnt)
+            await conn.execute(
+                "insert into cycles (alias, state, incumbent, candidate, settings)"
+                " values ('live', 'claiming', %s, %s, '{}')",
+                (service.base.id, learnt.id),
+            )
+
+    asyncio.run(fill())
+    record(
+        service.dsn,
+        make_generation("told", checkpoint=former.id, prompt_ids=[id + shift for id in PROMPT]),
+        make_feedback("f", "told", signal="correction", text=SECRET),
+    )
+    assert claim(service.dsn, 2, others=True).total == 1
+    refused = service.export("out", "--ngram", str(len(SECRET) - 2), subject=learnt.id)
+    assert refused.exit_code == 1, refused.output
+    assert "feedback f to answer told" in refused.stderr
 
 
 def test_a_gguf_is_told_of_as_json_alone(service: Service) -> None:

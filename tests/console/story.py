@@ -142,6 +142,12 @@ def make_console(
     return console, Application(console.routes(), Metrics(), Hosts(()))
 
 
+def app_of(client: httpx.AsyncClient) -> Application:
+    """What answers it, for clients beside it."""
+    transport: Any = client._transport
+    return transport.app
+
+
 def on_pages(
     dsn: str, test: Test, *, key: str = KEY, answers: int = 60, subject: Subject = SUBJECT
 ) -> None:

@@ -401,6 +401,58 @@ def test_lists_grow_by_keyboard(browser: Any, site: str) -> None:
     assert not complaints
 
 
+def test_what_cannot_be_fetched_is_said_beside_what_was_clicked(browser: Any, site: str) -> None:
+    page, _ = open_page(browser, site, viewport=DESK)
+    page.goto("/answers")
+    fails = "**/answers?*before=*"
+    page.route(fails, lambda route: route.abort())
+    page.locator(".more").click()
+    page.get_by_role("alert").get_by_text("The service cannot be reached.").wait_for()
+    page.unroute(fails)
+    wrong = '{"error": {"message": "ask for <b>less</b>"}}'
+    page.route(fails, lambda route: route.fulfill(status=408, body=wrong))
+    page.locator(".more").click()
+    page.get_by_role("alert").get_by_text("ask for <b>less</b>").wait_for()
+    page.unroute(fails)
+    page.locator(".more").click()
+    page.locator("#list > li:nth-child(61)").wait_for()
+    assert page.get_by_role("alert").count() == 0
+
+
+def test_a_view_that_is_not_live_says_since_when(browser: Any, site: str) -> None:
+    page, _ = open_page(browser, site, viewport=DESK)
+    page.route("**/live?*", lambda route: route.fulfill(status=401))
+    page.goto("/")
+    stale = page.get_by_role("alert").get_by_text("Not live since")
+    stale.wait_for()
+    page.get_by_role("link", name="Sign in again").wait_for()
+    page.unroute("**/live?*")
+    stale.wait_for(state="hidden")
+
+
+def test_what_was_said_in_vain_is_sent_again_as_the_same(browser: Any, site: str) -> None:
+    page, _ = open_page(browser, site, viewport=DESK)
+    page.add_init_script("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+    page.goto("/playground")
+    say(page, "hello")
+    ids: list[str] = []
+
+    def fail(route: Any) -> None:
+        ids.append(route.request.post_data_json["id"])
+        route.abort() if len(ids) == 1 else route.continue_()
+
+    page.route("**/v1/feedback", fail)
+    for words in ("The service cannot be reached", "Recorded.", "Recorded."):
+        page.get_by_role("button", name="Good").click()
+        page.get_by_text(words).wait_for()
+        page.wait_for_timeout(200)
+    assert ids[0] == ids[1] != ids[2]
+    page.get_by_text("As a program").click()
+    page.get_by_role("button", name="Copy as curl").click()
+    page.get_by_role("button", name="Selected").wait_for()
+    assert page.evaluate("getSelection().toString()").startswith("curl ")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_are_for_everyone(browser: Any, site: str, scheme: str) -> None:
     page, complaints = open_page(browser, site, viewport=PHONE, color_scheme=scheme)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liveweights.console.conversation import find_new, take_turns
+from liveweights.console.conversation import find_new, find_parting, take_turns
 from liveweights.console.whole import Whole
 
 
@@ -58,3 +58,10 @@ def test_the_turn_before_the_page_is_only_compared_with() -> None:
     turns = take_turns(answers, 2)
     assert [(one.id, one.asked) for one in turns] == [("g1", "c"), ("g2", None)]
     assert len(take_turns(answers, 3)) == 3
+
+
+@given(st.text("ab", max_size=12), st.text("ab", max_size=12))
+def test_texts_part_where_their_first_characters_differ(one: str, other: str) -> None:
+    end = find_parting(one, other)
+    assert one[:end] == other[:end]
+    assert end == min(len(one), len(other)) or one[end] != other[end]

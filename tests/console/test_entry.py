@@ -13,11 +13,11 @@ from tests.release.test_aliases import A, B
 from liveweights.access.audit import Event, read_entries, write_entry
 from liveweights.access.users import invite_first, remove_user, set_role
 from liveweights.console import live
-from liveweights.console.login import place_of
+from liveweights.console.entry import place_of
 from liveweights.store.database import Pool
 
 from .people import BEARER, BROWSER, OWN, PASSWORD, accept, enter, token_of
-from .story import KEY, LOGIN, on_pages
+from .story import KEY, LOGIN, app_of, on_pages
 
 
 def test_the_first_start_lets_look_until_somebody_has_a_password(database_dsn: str) -> None:
@@ -303,5 +303,63 @@ def test_changes_are_read_page_by_page(database_dsn: str) -> None:
         assert (len(first["entries"]), len(second["entries"]), second["next"]) == (25, 5, None)
         page = await client.get("/audit", headers=BEARER)
         assert len(page.content) < 100_000
+
+    on_pages(database_dsn, test, answers=3)
+
+
+def test_a_proxy_that_hides_the_host_is_named(database_dsn: str) -> None:
+    async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
+        await enter(client, pool, "ada", "operator")
+        form = {"name": "ada", "password": PASSWORD}
+        site = {"origin": "https://models.example.com"}
+        refused = await client.post("/login", data=form, headers=BROWSER | site)
+        assert (refused.status_code, refused.headers["content-type"][:9]) == (403, "text/html")
+        assert "https://models.example.com, and the request came for here:8090" in refused.text
+        assert "proxy_set_header Host" in refused.text
+        changed = await client.post("/releases/rollback", data={}, headers=BROWSER | site)
+        assert (changed.status_code, "pass the Host header on" in changed.text) == (403, True)
+        for host in ("here:443", "here"):
+            headers = {"host": host, "origin": "https://here"}
+            assert (await client.post("/login", data=form, headers=headers)).status_code == 303
+        for origin in ("https://[::1", "null", "https://here:8443"):
+            headers = {"host": "here", "origin": origin}
+            assert (await client.post("/login", data=form, headers=headers)).status_code == 403
+
+    on_pages(database_dsn, test, answers=3)
+
+
+def test_a_form_that_comes_too_late_keeps_its_words(database_dsn: str) -> None:
+    async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
+        await enter(client, pool, "ada", "rater")
+        client.cookies.clear()
+        sent = {"signal": "correction", "text": "<b>long</b> words", "csrf": "x"}
+        late = BROWSER | OWN | {"referer": "http://here:8090/answers/gen_1?x=y"}
+        told = await client.post("/answers/gen_1", data=sent, headers=late)
+        assert (told.status_code, told.headers["content-type"][:9]) == (401, "text/html")
+        assert "www-authenticate" not in told.headers
+        assert "signed in no more" in told.text
+        assert "&lt;b&gt;long&lt;/b&gt; words</textarea>" in told.text
+        assert 'name="next" value="/answers/gen_1"' in told.text
+        for headers in (BROWSER | {"origin": "http://evil"}, OWN):
+            other = await client.post("/answers/gen_1", data=sent, headers=headers)
+            assert "long" not in other.text
+
+    on_pages(database_dsn, test, answers=3)
+
+
+def test_wrong_passwords_of_one_address_keep_nobody_else_out(database_dsn: str) -> None:
+    async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
+        await enter(client, pool, "ada", "operator")
+        crowd = httpx.ASGITransport(app_of(client), client=("10.0.0.1", 1))
+        async with httpx.AsyncClient(transport=crowd, base_url="http://here:8090") as stranger:
+            wrong = {"name": "ada", "password": "wrong"}
+            tries = [asyncio.create_task(stranger.post("/login", data=wrong)) for _ in range(100)]
+            while not any(one.done() and one.result().status_code == 429 for one in tries):
+                await asyncio.sleep(0.01)
+            form = {"name": "ada", "password": PASSWORD}
+            assert (await client.post("/login", data=form, headers=OWN)).status_code == 303
+            for one in tries:
+                one.cancel()
+            await asyncio.gather(*tries, return_exceptions=True)
 
     on_pages(database_dsn, test, answers=3)

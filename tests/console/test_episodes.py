@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
@@ -100,6 +101,34 @@ def test_an_episode_is_a_list_of_steps_with_calls_and_credit(database_dsn: str) 
         assert [one["tenant"] for one in own] == ["zeta"]
         seen = (await client.get(f"{place}.json", params=query)).json()
         assert (seen["tenant"], seen["count"]) == ("zeta", 1)
+
+    on_pages(database_dsn, test, answers=3)
+
+
+def test_an_episode_is_told_without_reading_its_tokens(database_dsn: str) -> None:
+    size, steps = 100_000, 30  # as objects of Python 100 MB
+
+    async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
+        at = datetime.now(UTC) - timedelta(hours=1)
+        async with Writer(pool, linger=0.0) as writer:
+            for n in range(steps):
+                one = make_generation(
+                    id_of(n),
+                    alias="m",
+                    checkpoint=A,
+                    prompt_ids=list(range(100_000, 100_000 + size)),
+                    created_at=at + timedelta(minutes=n),
+                    metadata={"episode": "long"},
+                )
+                await writer.add_generation(one)
+        client.headers.update(BEARER)
+        tracemalloc.start()
+        told = (await client.get("/episodes/long.json")).json()
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert (told["count"], told["tokens"]) == (steps, 2 * steps)
+        assert {step["prompt_tokens"] for step in told["steps"]} == {size}
+        assert peak < 30e6
 
     on_pages(database_dsn, test, answers=3)
 

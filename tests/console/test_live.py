@@ -135,6 +135,9 @@ def test_more_than_can_be_watched_are_told(monkeypatch: pytest.MonkeyPatch) -> N
         await one.heard.get()
         with pytest.raises(ApiError, match="watched already"):
             await feed.stream("m", other.receive, other.send, may=other.may)
+        monkeypatch.setattr(live, "EACH", 1)
+        with pytest.raises(ApiError, match="You watch 1 pages"):
+            await feed.stream("m", other.receive, other.send, may=other.may)
         feed.close()
         await stream
 

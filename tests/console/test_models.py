@@ -84,7 +84,7 @@ def make_listing(name: str = "tiny", tariffs: Tariffs | None = None) -> Listing:
     )
 
 
-def get(path: str, listing: Listing, key: str | None = KEY) -> httpx.Response:
+def get(path: str, listing: Listing, key: str | None = KEY, accept: str = "*/*") -> httpx.Response:
     async def go() -> httpx.Response:
         settings = ApiSettings(operator_key=KEY)
         nobody: Any = None  # no session that a database would have to know
@@ -92,7 +92,7 @@ def get(path: str, listing: Listing, key: str | None = KEY) -> httpx.Response:
         routes = model_routes(listing, entry)
         transport = httpx.ASGITransport(Application(routes, Metrics(), Hosts(())))
         async with httpx.AsyncClient(transport=transport, base_url="http://here:8090") as client:
-            headers = {"authorization": f"Bearer {key}"} if key else None
+            headers = {"accept": accept} | ({"authorization": f"Bearer {key}"} if key else {})
             return await client.get(path, headers=headers)
 
     return asyncio.run(go())
@@ -178,7 +178,14 @@ def test_they_are_for_the_operator() -> None:
     for path in ("/models", "/models/tiny"):
         assert get(path, make_listing(), key=None).status_code == 401
         assert get(path, make_listing(), key="wrong").status_code == 401
-    assert get("/models/none", make_listing()).status_code == 404
+    missing = get("/models/none", make_listing())
+    assert (missing.status_code, missing.headers["content-type"]) == (404, "application/json")
+
+
+def test_a_browser_is_told_on_a_page_that_there_is_none() -> None:
+    page = get("/models/none", make_listing(), accept="text/html")
+    assert (page.status_code, page.headers["content-type"][:9]) == (404, "text/html")
+    assert "<h1>That is not here</h1>" in page.text
 
 
 def test_what_is_not_known_is_said_to_be_so() -> None:

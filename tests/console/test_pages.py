@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from dataclasses import replace
@@ -7,6 +8,7 @@ from html.parser import HTMLParser
 
 import httpx
 import msgspec
+import psycopg
 import pytest
 from tests.release.test_aliases import A, B, C
 from tests.scoreboard.examples import results as make_results
@@ -22,8 +24,8 @@ from liveweights.scoreboard.rows import keep_results, open_run
 from liveweights.serve.api.objects import Model
 from liveweights.store.database import Pool
 
-from .people import enter
-from .story import KEY, LOGIN, SUBJECT, on_pages
+from .people import OWN, enter, token_of
+from .story import KEY, LOGIN, SUBJECT, app_of, on_pages
 
 BROWSER = {"accept": "text/html,application/xhtml+xml"}
 
@@ -577,3 +579,27 @@ def test_what_cannot_be_done_says_why_in_the_form_that_was_asked_for(database_ds
         assert await live(client) == B
 
     on_pages(database_dsn, test, answers=5)
+
+
+def test_a_crowd_of_one_tenant_keeps_no_operator_from_the_way_back(database_dsn: str) -> None:
+    async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
+        await enter(client, pool, "bob", "operator")
+        form = {"to": A, "reason": "worse", "csrf": token_of((await client.get("/releases")).text)}
+        transport = httpx.ASGITransport(app_of(client))
+        async with (
+            httpx.AsyncClient(transport=transport, base_url="http://here:8090") as viewer,
+            await psycopg.AsyncConnection.connect(database_dsn) as conn,
+        ):
+            await enter(viewer, pool, "eve", "viewer", "acme")
+            await conn.execute("lock table generations in access exclusive mode")
+            asked = [asyncio.create_task(viewer.get("/answers.json")) for _ in range(40)]
+            await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+            back = asyncio.create_task(client.post("/releases/rollback", data=form, headers=OWN))
+            while sum(one.done() for one in asked) < 7:  # the last of the crowd made room
+                await asyncio.sleep(0.01)
+            await conn.rollback()
+            assert (await back).status_code == 303
+            statuses = [one.status_code for one in await asyncio.gather(*asked)]
+            assert (statuses.count(200), statuses.count(429)) == (33, 7)
+
+    on_pages(database_dsn, test, answers=3)

@@ -51,7 +51,13 @@ def ask(dsn: str, question: Callable[[Connection], Coroutine[Any, Any, T]]) -> T
 
 
 def claim(
-    dsn: str, cycle: int, share: float = 0.0, max_rows: int = 1000, max_held_back: int = 1000
+    dsn: str,
+    cycle: int,
+    share: float = 0.0,
+    max_rows: int = 1000,
+    max_held_back: int = 1000,
+    *,
+    others: bool = False,
 ) -> Claim:
     return ask(
         dsn,
@@ -62,6 +68,7 @@ def claim(
             held_back_share=share,
             max_rows=max_rows,
             max_held_back=max_held_back,
+            others=others,
         ),
     )
 

@@ -3,12 +3,14 @@ them."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.record.rows import make_feedback, make_generation
 
+from liveweights.catalog.template import TemplateSettings
 from liveweights.learn.settings import LearnSettings
 from liveweights.record.example import Example
 from liveweights.sharing.check import check_repetition
@@ -17,7 +19,7 @@ from liveweights.sharing.source import Source
 from liveweights.sharing.texts import Taught
 from liveweights.weights.checkpoint import Checkpoint
 
-from .tiny import CANARY, PROMPT, SECRET, make_base, write_memory
+from .tiny import ASKED, CANARY, PROMPT, SECRET, make_base, write_memory
 
 OTHER = "while True: never_learnt(1, 2, 3, 4)"
 SETTINGS = LearnSettings(device="cpu", dtype="float32")
@@ -43,7 +45,7 @@ def taught(*texts: str, signal: Any = "correction") -> Taught:
 
 def check(source: Source, given: Taught, **options: Any) -> Repetition:
     every: dict[str, Any] = {"ngram": 12, "most": 100, **options}
-    return check_repetition(source, given, SETTINGS, **every)
+    return check_repetition(source, given, SETTINGS, TemplateSettings(), **every)
 
 
 def test_a_text_that_was_learnt_by_heart_is_named(source: Source) -> None:
@@ -51,6 +53,43 @@ def test_a_text_that_was_learnt_by_heart_is_named(source: Source) -> None:
     assert [one.row for one in found.repeated] == ["feedback f0 to answer g0"]
     assert found.repeated[0].tokens >= 12 > found.repeated[0].base_tokens
     assert (found.rows, found.gone, found.texts, found.asked) == (5, 2, 3, 2)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"prompt_ids": [], "output_ids": [], "prompt": json.dumps({"prompt": ASKED})},
+        {
+            "prompt_ids": PROMPT[:4],
+            "output_ids": [*PROMPT[4:], 7],
+            "usage": {"reasoning_tokens": len(PROMPT) - 4},
+        },
+    ],
+    ids=["in words", "after a thought"],
+)
+def test_a_text_is_looked_for_after_what_it_was_learnt_after(
+    source: Source, asked: dict[str, Any]
+) -> None:
+    generation = make_generation("g", **asked)
+    feedback = make_feedback("f", "g", signal="correction", text=SECRET)
+    given = Taught((Example(generation, (feedback,)),), claimed=1)
+    # So few of its tokens are shown that it is known by what is before them.
+    found = check(source, given, ngram=len(SECRET) - 2)
+    assert [one.row for one in found.repeated] == ["feedback f to answer g"]
+
+
+def test_what_has_no_place_is_counted_and_not_asked_about(source: Source) -> None:
+    generation = make_generation("g", prompt_ids=[], output_ids=[], prompt="no JSON")
+    feedback = make_feedback("f", "g", signal="correction", text=SECRET)
+    found = check(source, Taught((Example(generation, (feedback,)),), claimed=1))
+    assert (found.texts, found.asked, found.unasked) == (1, 0, 1)
+
+
+def test_tokens_that_the_model_does_not_have_are_refused_in_words(source: Source) -> None:
+    generation = make_generation("g", prompt_ids=[9999])
+    feedback = make_feedback("f", "g", signal="correction", text=SECRET)
+    with pytest.raises(ValueError, match="has the token 9999, and the model knows 264"):
+        check(source, Taught((Example(generation, (feedback,)),), claimed=1))
 
 
 def test_a_canary_is_found_however_short_the_rest(source: Source) -> None:

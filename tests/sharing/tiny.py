@@ -16,7 +16,7 @@ from liveweights.weights.models import find
 
 SECRET = "key = 'Zq7-pW3x-09-vK1m-55-tU8b-Lc2'"
 CANARY = "canary-4711-azure-falcon"
-PROMPT = list(b"def secret():\n")
+ASKED = "def secret():\n"
 CPU = torch.device("cpu")
 
 
@@ -64,6 +64,9 @@ def encode(text: str) -> list[int]:
     splitter: Any = ByteLevel(add_prefix_space=False, use_regex=False)
     ((word, _),) = splitter.pre_tokenize_str(text)
     return [letters[letter] for letter in word]
+
+
+PROMPT = encode(ASKED)
 
 
 def write_memory(base: Checkpoint, folder: Path) -> Source:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from liveweights import bounds
+from liveweights.catalog.template import TemplateSettings
 from liveweights.cli.bom import FILE, write_bill
 from liveweights.cli.context import (
     HOME,
@@ -131,7 +132,13 @@ def export(
             folder=known.source.root.folder,
         )
         check = check_repetition(
-            known.source, known.taught, settings.learn, ngram=ngram, most=most, canaries=planted
+            known.source,
+            known.taught,
+            settings.learn,
+            known.template,
+            ngram=ngram,
+            most=most,
+            canaries=planted,
         )
         _refuse_repeated(check, max_repeated)
         bill = write_bill(settings, home, known.source.checkpoint.id)
@@ -214,11 +221,12 @@ def _leave(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Known:
     """What is to leave, and what is known of it: its ``card`` and that of its root, what it
-    learnt from, the ``models`` that rules of use are about, by their public names, and the
-    ``names`` of their base, by which there may be a card."""
+    learnt from, by which ``template`` prompts are written, the ``models`` that rules of use are
+    about, by their public names, and the ``names`` of their base, by which there may be a card."""
 
     source: Source
     taught: Taught
+    template: TemplateSettings
     card: Mapping[str, Any]
     base_card: Mapping[str, Any]
     models: Sequence[str]
@@ -252,11 +260,13 @@ def _find(config: Config, home: Path, subject: str) -> _Known:
         root = source.root.id
         base_card = await read_card(conn, root)
         models = await find_models(conn, subject, source)
-        bases = {one.alias: one.base for one in config.list_models() if one.alias in models}
-        named = [bases[name] for name in bases if await stands_on(conn, name, root)]
+        local = [one for one in config.list_models() if one.alias in models]
+        named = [one.base for one in local if await stands_on(conn, one.alias, root)]
+        template = local[0].template if local else config.template
         return _Known(
             source=source,
-            taught=await read_taught(conn, source.checkpoint.id),
+            taught=await read_taught(conn, source.checkpoint.id, root, template),
+            template=template,
             card=await read_card(conn, source.checkpoint.id),
             base_card=base_card,
             models=models,
@@ -321,6 +331,13 @@ def _tell(
         f"of {check.texts} texts that users wrote {check.asked} were looked at; "
         f"{len(check.repeated)} come back with {check.ngram} tokens in a row"
     )
+    if check.unasked:
+        say(
+            f"{check.unasked} were not looked at: what was asked before them cannot be said in this"
+            " model's tokens, and so taught nothing",
+            fg="yellow",
+            err=True,
+        )
     if check.gone:
         say(
             f"{check.gone} of {check.rows} answers that it learnt from are not in the record any"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from datetime import datetime
-from itertools import zip_longest
 
 import msgspec
 
@@ -102,7 +102,11 @@ def find_new(before: Whole | None, prompt: str) -> str:
         return prompt
     if prompt.startswith(before.prompt):
         return prompt.removeprefix(before.prompt).removeprefix(before.output)
-    common = next(
-        place for place, pair in enumerate(zip_longest(before.prompt, prompt)) if pair[0] != pair[1]
-    )
+    common = find_parting(before.prompt, prompt)
     return prompt[prompt.rfind("\n", 0, common) + 1 :]  # from the beginning of a line
+
+
+def find_parting(one: str, other: str) -> int:
+    """How many characters both begin with. Texts may be long: no loop goes through them."""
+    most = min(len(one), len(other))
+    return bisect_left(range(most), 1, key=lambda end: one[: end + 1] != other[: end + 1])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hmac
+import re
 import time
 from collections.abc import Awaitable, Callable, Collection
 from typing import TypeAlias
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
@@ -26,13 +27,14 @@ from liveweights.access.sessions import (
     seal_session,
 )
 from liveweights.access.users import UnknownUser, find_user, has_users, read_secret
-from liveweights.console.headers import HEADERS, locate
+from liveweights.console.headers import HEADERS, HTML, locate
 from liveweights.console.person import Person
+from liveweights.console.templates import render
 from liveweights.http.authentication import Authenticator, bearer
 from liveweights.http.errors import ApiError
 from liveweights.http.glance import Glance
 from liveweights.http.hosts import is_loopback
-from liveweights.http.wire import read_form, reply
+from liveweights.http.wire import LARGEST_FORM, read_body, read_form, reply
 from liveweights.serve.api.settings import ApiSettings
 from liveweights.store.database import Pool
 
@@ -40,6 +42,7 @@ TOKEN = "csrf"
 """The field of every form that changes something."""
 GUEST = "guest"
 Refuse: TypeAlias = Callable[[Scope, Send, ApiError], Awaitable[None]]
+_PLACE = re.compile(r"/(?![/\\])[^\s\\\x00-\x1f]{0,1000}")
 _CHALLENGE = (b"www-authenticate", b'Basic realm="liveweights", charset="UTF-8"')
 
 
@@ -205,25 +208,70 @@ class Entry:
         refuse: Refuse | None = None,
     ) -> ASGIApp:
         """``endpoint`` for those who may, with who asks as ``scope["person"]``. A browser that
-        nobody has signed in with is shown where to; where somebody has who may not, ``refuse``
-        says so on a page."""
+        nobody has signed in with is shown where to; what somebody asked for in vain ``refuse`` says
+        on a page."""
 
         async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
             person = await self.recognise(scope)
+            known = {**scope, "person": person}
+            browses = "text/html" in Headers(scope=scope).get("accept", "")
             try:
                 await self._check(scope, person, needed, tenants)
             except ApiError as error:
                 if place := _elsewhere(scope, error):
                     status = 303 if place[0] == b"location" else 401
                     await reply(send, status, b"", (*HEADERS, place))
-                elif refuse and person and "text/html" in Headers(scope=scope).get("accept", ""):
-                    await refuse({**scope, "person": person}, send, error)
+                elif browses and person is None:
+                    await self._ask_again(scope, receive, send)
+                elif browses and refuse:
+                    await refuse(known, send, error)
                 else:
                     raise
                 return
-            await endpoint({**scope, "person": person}, receive, send)
+            try:
+                await endpoint(known, receive, send)
+            except ApiError as error:
+                if not (browses and refuse):
+                    raise
+                await refuse(known, send, error)
 
         return guarded
+
+    async def _ask_again(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The page that signs in for who sent a form and is signed in no more, with the words that
+        would be lost. Raises ApiError 403 for another site's, 413."""
+        headers = Headers(scope=scope)
+        check_origin(headers)
+        sent = parse_qs((await read_body(scope, receive, LARGEST_FORM)).decode(errors="replace"))
+        came = headers.get("referer", "")
+        place = urlsplit(came).path if is_at(came, headers.get("host", "")) else "/"
+        message = "You are signed in no more. Sign in, and send it again."
+        await self.show_login(
+            send, 401, place_of(place), message, text="".join(sent.get("text", ()))
+        )
+
+    async def show_login(
+        self,
+        send: Send,
+        status: int,
+        place: str,
+        error: str,
+        *headers: tuple[bytes, bytes],
+        text: str = "",
+    ) -> None:
+        """The page that signs in and goes on to ``place``; with a ``text`` that was not taken."""
+        async with self.pool.connection() as conn:
+            anybody = await has_users(conn)
+        page = render(
+            "login.html",
+            place=place,
+            error=error,
+            text=text,
+            anybody=anybody,
+            keyed=self.authenticator.has_operator,
+            elsewhere=self.provider.settings.name if self.provider else None,
+        )
+        await reply(send, status, page.encode(), (*HEADERS, *headers), content_type=HTML)
 
 
 def _elsewhere(scope: Scope, error: ApiError) -> tuple[bytes, bytes] | None:
@@ -244,6 +292,11 @@ def _elsewhere(scope: Scope, error: ApiError) -> tuple[bytes, bytes] | None:
         to = "/login" if asked == b"/" else f"/login?next={quote(kept, safe='/')}"
         return locate(to)
     return None
+
+
+def place_of(asked: str | None) -> str:
+    """Where to go on: a page of this service; the first one for anything else."""
+    return asked if asked is not None and _PLACE.fullmatch(asked) else "/"
 
 
 def drop_cookie(scope: Scope) -> tuple[bytes, bytes]:
@@ -275,6 +328,25 @@ def _cookie(name: str, text: str, seconds: int, *, secure: bool = False) -> tupl
 def check_origin(headers: Headers) -> None:
     """Raises ApiError 403 for another site's form: a browser sends the password with it, too."""
     origin, site = headers.get("origin"), headers.get("sec-fetch-site", "same-origin")
-    foreign = origin is not None and urlsplit(origin).netloc != headers.get("host")
-    if foreign or site not in ("same-origin", "none"):
-        raise ApiError(403, "The form is not one of these pages.", code="wrong_origin")
+    host = headers.get("host", "")
+    message = "The form is not one of these pages."
+    if site not in ("same-origin", "none"):
+        raise ApiError(403, message, code="wrong_origin")
+    if origin is not None and not is_at(origin, host):
+        message += (
+            f" The browser is at {origin[:200]}, and the request came for {host[:200]}: a proxy"
+            " between them has to pass the Host header on (nginx: proxy_set_header Host"
+            " $http_host)."
+        )
+        raise ApiError(403, message, code="wrong_origin")
+
+
+def is_at(address: str, host: str) -> bool:
+    """Whether a URL is one of what is reached by this Host header; either may say the port that
+    its scheme has anyhow."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return False
+    port = {"http": ":80", "https": ":443"}.get(parts.scheme, "")
+    return parts.netloc.removesuffix(port).lower() == host.removesuffix(port).lower() != ""

@@ -8,6 +8,7 @@ from datetime import datetime
 import msgspec
 
 from liveweights.console.answers import Lesson, Reaction
+from liveweights.console.conversation import find_parting
 from liveweights.console.cursor import PARAM, ROWS, cut_page, read_moment, read_number, write_moment
 from liveweights.console.subject import Asked, Subject, missing
 from liveweights.learn.conduct import find_calls
@@ -184,7 +185,7 @@ def _step(
         reasoning=g.reasoning,
         finish_reason=g.finish_reason,
         calls=tuple(Call(name=call.name, text=call.text) for call in find_calls(g.output)),
-        prompt_tokens=g.usage.get("prompt_tokens", len(g.prompt_ids)),
+        prompt_tokens=g.usage["prompt_tokens"],
         output_tokens=_output_tokens(example),
         total_ms=g.total_ms,
         feedback=tuple(_reaction(f, f.id) for f in example.feedback if f.episode is None),
@@ -206,13 +207,11 @@ def _new(prompts: Mapping[str, str | None], example: Example, before: str | None
     earlier = prompts.get(before) if before else None
     if prompt is None or earlier is None:
         return prompt
-    pairs = enumerate(zip(prompt, earlier, strict=False))
-    return prompt[next((place for place, (one, other) in pairs if one != other), len(earlier)) :]
+    return prompt[find_parting(prompt, earlier) :]
 
 
 def _output_tokens(example: Example) -> int:
-    g = example.generation
-    return g.usage.get("completion_tokens", len(g.output_ids))
+    return example.generation.usage["completion_tokens"]
 
 
 def _reaction(f: Feedback, id: str) -> Reaction:

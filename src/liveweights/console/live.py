@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
 from starlette.types import Receive, Send
 
 from liveweights.console.headers import GUARDED
-from liveweights.http.errors import too_many
+from liveweights.http.errors import ApiError, too_many
 from liveweights.http.glance import Glance
 from liveweights.http.slots import QueueFull, Slots
 from liveweights.http.streaming import EventStream, while_connected
@@ -17,7 +18,8 @@ EVERY = 2.0
 """Seconds between looks."""
 QUIET = 15.0
 """Seconds without news after which a line says that the stream goes on: proxies cut silent ones."""
-VIEWERS = 200
+VIEWERS, EACH = 200, 20
+"""Streams at once, of all and of one person."""
 ALIVE = b": nothing new\n\n"
 
 
@@ -29,6 +31,7 @@ class Feed:
     def __init__(self, glance: Callable[[str], Glance[str]]) -> None:
         self._glance = glance
         self._slots = Slots(VIEWERS, 0)
+        self._watching: Counter[str] = Counter()
         self._closing = asyncio.Event()
 
     def close(self) -> None:
@@ -36,16 +39,28 @@ class Feed:
         self._closing.set()
 
     async def stream(
-        self, model: str, receive: Receive, send: Send, *, may: Callable[[], Awaitable[bool]]
+        self,
+        model: str,
+        receive: Receive,
+        send: Send,
+        *,
+        may: Callable[[], Awaitable[bool]],
+        who: str = "",
     ) -> None:
         """Write events named ``circle`` until the viewer goes, or ``may`` look no more. Raises
         ApiError 429."""
+        if self._watching[who] >= EACH:
+            raise _crowded(f"You watch {EACH} pages already")
+        self._watching[who] += 1
         try:
             async with self._slots.hold(1):
                 await self._stream(self._glance(model), receive, send, may)
         except QueueFull:
-            message = f"{VIEWERS} pages are watched already: close one, or reload this one by hand."
-            raise too_many(message, "queue", 30.0) from None
+            raise _crowded(f"{VIEWERS} pages are watched already") from None
+        finally:
+            self._watching[who] -= 1
+            if not self._watching[who]:
+                del self._watching[who]
 
     async def _stream(
         self, look: Glance[str], receive: Receive, send: Send, may: Callable[[], Awaitable[bool]]
@@ -74,6 +89,10 @@ class Feed:
         except TimeoutError:
             return False
         return True
+
+
+def _crowded(why: str) -> ApiError:
+    return too_many(f"{why}: close one, or reload this one by hand.", "queue", 30.0)
 
 
 def event(name: str, html: str) -> bytes:

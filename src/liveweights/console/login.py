@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 
 import msgspec
 from starlette.datastructures import Headers, QueryParams
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from liveweights.access.oidc import CALLBACK, PLACE, Attempt, OidcRefused
 from liveweights.access.passwords import (
@@ -23,11 +22,10 @@ from liveweights.access.users import (
     accept_invitation,
     find_added,
     find_user,
-    has_users,
     read_invitation,
     read_password,
 )
-from liveweights.console.entry import Entry, check_origin, drop_cookie, drop_errand
+from liveweights.console.entry import Entry, check_origin, drop_cookie, drop_errand, place_of
 from liveweights.console.headers import HEADERS, HTML, locate
 from liveweights.console.person import Person
 from liveweights.console.templates import render
@@ -35,10 +33,10 @@ from liveweights.http.errors import ApiError, too_many
 from liveweights.http.routes import Route, Routes
 from liveweights.http.slots import QueueFull, Slots
 from liveweights.http.wire import read_form, read_query, reply
+from liveweights.http.wrong_keys import network_of
 
 AT_ONCE, WAITING = 2, 16
-"""Passwords that are hashed; each takes 64 MiB."""
-_PLACE = re.compile(r"/(?![/\\])[^\s\\\x00-\x1f]{0,1000}")
+"""Passwords that are hashed, for which addresses take turns; each takes 64 MiB."""
 
 
 class Login:
@@ -58,16 +56,29 @@ class Login:
                 if self._entry.provider
                 else ()
             ),
-            Route("POST", "/login", self.sign_in),
+            Route("POST", "/login", self._for_people(self.sign_in)),
             Route("GET", "/invite", self.show_invitation),
-            Route("POST", "/invite", self.accept),
+            Route("POST", "/invite", self._for_people(self.accept)),
             Route("POST", "/logout", self._entry.guard(self.sign_out, tenants=True)),
         ]
+
+    def _for_people(self, endpoint: ASGIApp) -> ASGIApp:
+        """What a browser sent in vain is told on the page that signs in."""
+
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            try:
+                await endpoint(scope, receive, send)
+            except ApiError as error:
+                if "text/html" not in Headers(scope=scope).get("accept", ""):
+                    raise
+                await self._entry.show_login(send, error.status, "/", error.message, *error.headers)
+
+        return answer
 
     async def show(self, scope: Scope, receive: Receive, send: Send) -> None:
         """GET /login"""
         place = place_of(read_query(scope, ("next",)).get("next"))
-        await self._show(send, 200, place, "")
+        await self._entry.show_login(send, 200, place, "")
 
     async def sign_in(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /login. The operator's key is a password under any name."""
@@ -81,10 +92,10 @@ class Login:
         else:
             async with entry.pool.connection() as conn:
                 kept = await read_password(conn, name)
-            if not await self._is_password(password, kept):
+            if not await self._is_password(scope, password, kept):
                 wrong = ApiError(401, "No user has this name and this password.", code="not_known")
                 refused = await entry.authenticator.refuse(scope, wrong)
-                await self._show(send, 401, place, refused.message)
+                await self._entry.show_login(send, 401, place, refused.message)
                 return
             async with entry.pool.connection() as conn:
                 user = await find_user(conn, name)
@@ -99,7 +110,7 @@ class Login:
         try:
             url, attempt = await provider.begin(place)
         except OidcRefused as error:
-            await self._show(send, 502, place, str(error))
+            await self._entry.show_login(send, 502, place, str(error))
             return
         kept = await self._entry.make_errand(scope, msgspec.json.encode(attempt))
         await _go(send, url, kept)
@@ -111,7 +122,9 @@ class Login:
         assert provider is not None, "there is a route only where there is one"
         kept = await entry.read_errand(scope)
         if kept is None:
-            await self._show(send, 401, "/", "It took too long, or another browser began.")
+            await self._entry.show_login(
+                send, 401, "/", "It took too long, or another browser began."
+            )
             return
         attempt = msgspec.json.decode(kept, type=Attempt)
         name = ""
@@ -123,7 +136,9 @@ class Login:
             status = 403 if isinstance(error, UnknownUser) else 401
             why = f"{error} An admin adds users." if name else str(error)
             refused = await entry.authenticator.refuse(scope, ApiError(status, why))
-            await self._show(send, status, attempt.place, refused.message, drop_errand(scope))
+            await self._entry.show_login(
+                send, status, attempt.place, refused.message, drop_errand(scope)
+            )
             return
         session = begin_session(user.name, user.stamp, self._clock())
         cookie = await entry.make_cookie(scope, session)
@@ -142,7 +157,7 @@ class Login:
             async with self._entry.pool.connection() as conn:
                 name = await read_invitation(conn, token)
         except UnknownUser as error:
-            await self._show(send, 404, "/", str(error))
+            await self._entry.show_login(send, 404, "/", str(error))
             return
         await self._invite(send, 200, token, name)
 
@@ -158,13 +173,13 @@ class Login:
             if password != form.get("again", ""):
                 raise WeakPassword("The two passwords differ.")
             check_password(password, name)
-            kept = await self._hash(password)
+            kept = await self._hash(scope, password)
             async with entry.pool.connection() as conn:
                 user = await accept_invitation(conn, token, kept)
         except UnknownUser as error:
             wrong = ApiError(404, str(error), code="not_invited")
             refused = await entry.authenticator.refuse(scope, wrong)
-            await self._show(send, 404, "/", refused.message)
+            await self._entry.show_login(send, 404, "/", refused.message)
             return
         except WeakPassword as error:
             await self._invite(send, 400, token, name, str(error))
@@ -172,45 +187,25 @@ class Login:
         session = begin_session(user.name, user.stamp, self._clock())
         await _go(send, "/", await entry.make_cookie(scope, session))
 
-    async def _show(
-        self, send: Send, status: int, place: str, error: str, *cookies: tuple[bytes, bytes]
-    ) -> None:
-        async with self._entry.pool.connection() as conn:
-            anybody = await has_users(conn)
-        page = render(
-            "login.html",
-            place=place,
-            error=error,
-            anybody=anybody,
-            keyed=self._entry.authenticator.has_operator,
-            elsewhere=self._entry.provider.settings.name if self._entry.provider else None,
-        )
-        await _reply(send, status, page, *cookies)
-
     async def _invite(
         self, send: Send, status: int, token: str, name: str, error: str = ""
     ) -> None:
         page = render("invite.html", token=token, name=name, error=error)
         await _reply(send, status, page)
 
-    async def _is_password(self, password: str, kept: str | None) -> bool:
+    async def _is_password(self, scope: Scope, password: str, kept: str | None) -> bool:
         try:
-            async with self._slots.hold(1):
+            async with self._slots.hold(1, tenant=network_of(scope["client"])):
                 return await is_password(password, kept)
         except QueueFull:
             raise _busy() from None
 
-    async def _hash(self, password: str) -> str:
+    async def _hash(self, scope: Scope, password: str) -> str:
         try:
-            async with self._slots.hold(1):
+            async with self._slots.hold(1, tenant=network_of(scope["client"])):
                 return await hash_password(password)
         except QueueFull:
             raise _busy() from None
-
-
-def place_of(asked: str | None) -> str:
-    """Where to go on: a page of this service; the first one for anything else."""
-    return asked if asked is not None and _PLACE.fullmatch(asked) else "/"
 
 
 def read_any(scope: Scope) -> dict[str, str]:

@@ -168,7 +168,7 @@ class Console:
     async def _send(self, page: Page, kind: str, id_: str, scope: Scope, send: Send) -> None:
         subject = self._now()
         asked = self._ask(scope, subject, page.query, id_)
-        async with self._connections.take() as conn:
+        async with self._connections.take(scope["person"].crowd) as conn:
             data = await page.read(conn, subject, asked)
         if kind == "json":
             await reply(send, 200, msgspec.json.encode(data), HEADERS, content_type=JSON)
@@ -204,7 +204,8 @@ class Console:
         if scope["method"] == "HEAD":
             await reply(send, 200, b"", HEADERS, content_type=b"application/jsonl")
             return
-        async with aclosing(read_lines(self._connections.take, subject, asked)) as lines:
+        connect = partial(self._connections.take, scope["person"].crowd)
+        async with aclosing(read_lines(connect, subject, asked)) as lines:
             await send_lines(receive, send, lines)
 
     def _render(
@@ -218,16 +219,7 @@ class Console:
     ) -> ASGIApp:
         """For those who may; what a browser asked for in vain is told on a page."""
 
-        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-            try:
-                await endpoint(scope, receive, send)
-            except ApiError as error:
-                accepts = Headers(scope=scope).get("accept", "")
-                if error.status == 429 or "text/html" not in accepts:
-                    raise
-                await self._refuse(scope, send, error)
-
-        return self._entry.guard(answer, needed, tenants, refuse=self._refuse)
+        return self._entry.guard(endpoint, needed, tenants, refuse=self._refuse)
 
     async def _refuse(self, scope: Scope, send: Send, error: ApiError) -> None:
         person: Person = scope["person"]
@@ -257,7 +249,8 @@ class Console:
         if scope["method"] == "HEAD":
             await reply(send, 200, b"", HEADERS, content_type=b"text/event-stream; charset=utf-8")
         else:
-            await self.feed.stream(model, receive, send, may=partial(self._entry.may, scope))
+            may = partial(self._entry.may, scope)
+            await self.feed.stream(model, receive, send, may=may, who=scope["person"].name)
 
     def _take(self, form: Form) -> ASGIApp:
         """Does what a form says, with its row of the audit in the same transaction."""
@@ -267,7 +260,7 @@ class Console:
             given = await self._entry.read_form(scope, receive, person, form.fields)
             subject, url = self._now(), _url_of(Headers(scope=scope))
             sent = Sent(person=person, fields={**given, **scope["path_params"]}, url=url)
-            async with self._connections.take(writes=True) as conn:
+            async with self._connections.take(person.crowd, writes=True) as conn:
                 done = await form.do(conn, subject, sent)
                 if done.event is not None:
                     kept = {name: given[name] for name in given if name not in form.unkept}
@@ -280,7 +273,7 @@ class Console:
             # Shown only when it is stored.
             (page,) = (page for page in LISTS if page.path == form.path)
             asked = self._ask({**scope, "query_string": b""}, subject, ())
-            async with self._connections.take() as conn:
+            async with self._connections.take(person.crowd) as conn:
                 data = await page.read(conn, subject, asked)
             html = self._write(page, asked, person, data, **done.once)
             await reply(send, 200, html.encode(), HEADERS, content_type=HTML)

@@ -21,6 +21,12 @@ class Person:
     tenant: str | None = None
     token: str | None = None
 
+    @property
+    def crowd(self) -> str:
+        """With whom this person takes one turn where there is little of something: the others of
+        the tenant; nobody, for who is of none."""
+        return self.tenant or self.name
+
     def may(self, needed: Role) -> bool:
         """Whether the role is enough."""
         return allows(self.role, needed)

@@ -39,8 +39,8 @@ def _step(example: Example) -> EpisodeStep:
         output=g.output,
         reasoning=g.reasoning,
         finish_reason=g.finish_reason,
-        prompt_tokens=g.usage.get("prompt_tokens", len(g.prompt_ids)),
-        output_tokens=g.usage.get("completion_tokens", len(g.output_ids)),
+        prompt_tokens=g.usage["prompt_tokens"],
+        output_tokens=g.usage["completion_tokens"],
         total_ms=g.total_ms,
         feedback=[_reaction(example, f) for f in example.feedback],
     )

@@ -53,8 +53,8 @@ async def find_steps(conn: Connection, tenant: str, name: str, *, session: bool)
 
 
 async def read_episode(conn: Connection, tenant: str, name: str) -> Episode | None:
-    """The tenant's episode with all that was said of it; None where there is no such one. Raises
-    TooManySteps."""
+    """The tenant's episode with all that was said of it, without prompts and tokens, whose counts
+    are in ``usage``; None where there is no such one. Raises TooManySteps."""
     ids = await find_steps(conn, tenant, name, session=False)
     steps = await read_examples(conn, ids)
     return Episode(tenant, name, tuple(steps)) if steps else None

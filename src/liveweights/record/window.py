@@ -9,7 +9,7 @@ from typing import LiteralString
 
 from liveweights.record.bases import read_owned
 from liveweights.record.example import Example
-from liveweights.record.examples import select_examples
+from liveweights.record.examples import WHOLE, WITHOUT_EXPERTS, select_examples
 from liveweights.record.generation import Surface
 from liveweights.record.holds import hold
 from liveweights.record.readable import READABLE, TENANT, read_branch, read_readable
@@ -405,7 +405,7 @@ async def read(conn: Connection, cycle: int, split: Split) -> list[Example]:
         f"g.day = any(%(days)s) and (f.day, f.generation, f.seq) in {claimed.format(', feedback')}",
         f"g.day = any(%(days)s) and (g.day, g.id) in {claimed.format('')}",
         values,
-        experts=split == "train",
+        instead=WHOLE if split == "train" else WITHOUT_EXPERTS,
     )
 
 

@@ -94,7 +94,8 @@ def _describe(exported: Exported, card: Mapping[str, Any]) -> str:
             f"- licence: {exported.licence}, that of what it is on",
             *owed,
             f"- private data: of {check.asked} texts of users that it learnt from,"
-            f" {len(check.repeated)} come back with {check.ngram} tokens in a row",
+            f" {len(check.repeated)} come back with {check.ngram} tokens in a row"
+            + (f"; {check.unasked} could not be looked at" if check.unasked else ""),
             "",
             f"`{CARD}` holds the SHA-256 of every file, and of the files of the base.",
             "",

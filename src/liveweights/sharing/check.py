@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from liveweights.catalog.template import TemplateSettings, rendering
 from liveweights.learn.job import spread
+from liveweights.learn.passages import with_prompt_ids
 from liveweights.learn.settings import LearnSettings
 from liveweights.sharing.continuations import continue_both
 from liveweights.sharing.repetition import LONGEST, Probe, Repetition, find_repeated
@@ -17,6 +19,7 @@ def check_repetition(
     source: Source,
     taught: Taught,
     settings: LearnSettings,
+    template: TemplateSettings,
     *,
     ngram: int,
     most: int,
@@ -37,7 +40,9 @@ def check_repetition(
         # What a user wrote is text, also where it looks like a special token.
         return list(tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids)
 
-    texts = make_probes(taught.examples, encode, ngram)
+    with rendering(tokenizer, template) as render:
+        examples = [with_prompt_ids(example, tokenizer, render) for example in taught.examples]
+    texts, unasked = make_probes(examples, encode, ngram)
     planted = read_canaries(canaries, encode)
     long = [one for one in texts if one.is_long_enough]
     asked: list[Probe] = [*spread(long, most), *planted]
@@ -50,8 +55,9 @@ def check_repetition(
     return Repetition(
         rows=taught.claimed,
         gone=taught.gone,
-        texts=len(texts) + len(planted),
+        texts=len(texts) + unasked + len(planted),
         asked=len(asked),
+        unasked=unasked,
         ngram=ngram,
         repeated=repeated,
     )

@@ -38,7 +38,14 @@ def continue_both(
 @torch.no_grad()
 def continue_greedily(model: Any, prompts: Sequence[Ids], most: int) -> list[list[int]]:
     """The most likely tokens after each prompt, up to the end of text; a prompt without tokens
-    begins with the first one of the vocabulary."""
+    begins with the first one of the vocabulary. Raises ValueError for tokens outside of it."""
+    size: int = model.get_input_embeddings().num_embeddings
+    highest = max((id for ids in prompts for id in ids), default=0)
+    if highest >= size:
+        raise ValueError(
+            f"a prompt on record has the token {highest}, and the model knows {size}: it was"
+            " answered on a base that is not registered any more"
+        )
     answers: list[list[int]] = []
     for start in range(0, len(prompts), BATCH):
         batch = [list(ids) or [0] for ids in prompts[start : start + BATCH]]

@@ -49,7 +49,8 @@ class Repetition(msgspec.Struct, frozen=True, kw_only=True):
 
     ``rows`` is how many answers the cycles learnt from, ``gone`` how many of them are no longer in
     the record. Of ``texts`` that users wrote, and strings that were put among them, ``asked`` were
-    long enough for a run of ``ngram`` tokens and looked at.
+    long enough for a run of ``ngram`` tokens and looked at; of ``unasked`` it is not known what to
+    show before them.
     """
 
     rows: int
@@ -58,6 +59,7 @@ class Repetition(msgspec.Struct, frozen=True, kw_only=True):
     asked: int
     ngram: int
     repeated: tuple[Repeated, ...]
+    unasked: int = 0
 
     @property
     def share(self) -> float:

@@ -82,6 +82,53 @@ window.addEventListener("load", () => {
   for (const element of document.querySelectorAll("[data-plot]")) draw(element);
 });
 
+// What cannot be fetched is said beside what was clicked; without the script a page would say it.
+function tellBeside(element, message) {
+  let line = element.parentElement.querySelector(".failed");
+  if (!line) {
+    line = document.createElement("p");
+    line.className = "failed bad";
+    line.setAttribute("role", "alert");
+    element.after(line);
+  }
+  line.textContent = message;
+}
+
+function messageOf(xhr) {
+  try {
+    return JSON.parse(xhr.responseText).error.message;
+  } catch {
+    const page = new DOMParser().parseFromString(xhr.responseText, "text/html");
+    const said = page.querySelector("#main h1 + p");
+    return said ? said.textContent : `The service answered ${xhr.status}.`;
+  }
+}
+
+document.addEventListener("htmx:responseError", (event) => {
+  tellBeside(event.detail.elt, messageOf(event.detail.xhr));
+});
+for (const name of ["htmx:sendError", "htmx:timeout"]) {
+  document.addEventListener(name, (event) => tellBeside(event.detail.elt, "The service cannot be reached."));
+}
+
+// A stream that broke off is tried again by itself; until then what is shown is as of when it did.
+document.addEventListener("htmx:sseError", async (event) => {
+  const line = document.getElementById("stale");
+  if (!line || !line.hidden) return;
+  line.textContent = `Not live since ${new Intl.DateTimeFormat(undefined, { timeStyle: "short" }).format(new Date())}. `;
+  line.hidden = false;
+  const answer = await fetch(event.target.getAttribute("sse-connect"), { method: "HEAD", headers: { "hx-request": "true" } }).catch(() => null);
+  if (!answer || answer.status !== 401 || line.hidden) return;
+  const link = document.createElement("a");
+  link.href = `/login?next=${encodeURIComponent(location.pathname + location.search)}`;
+  link.textContent = "Sign in again";
+  line.append(link);
+});
+document.addEventListener("htmx:sseOpen", () => {
+  const line = document.getElementById("stale");
+  if (line) line.hidden = true;
+});
+
 // "Older ..." is gone once it has been followed: go on with the first that it brought.
 document.addEventListener("htmx:beforeSwap", (event) => {
   const more = event.detail.target;

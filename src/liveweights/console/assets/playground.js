@@ -5,11 +5,15 @@ import { curlOf, failure, pythonOf, read, requestOf } from "./asking.js";
 import { showTokens } from "./tokens.js";
 
 const byId = (id) => document.getElementById(id);
-const session = [...crypto.getRandomValues(new Uint8Array(8))]
-  .map((byte) => byte.toString(16).padStart(2, "0")).join("");
+const session = randomId();
 let turns = [];
 let stopping = null;
 let latest = null;  // what was asked last, and its answers
+
+function randomId() {
+  return [...crypto.getRandomValues(new Uint8Array(8))]
+    .map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
 
 // Each side is a session of its own: what is said next is a word on the answer before it.
 function headers(side) {
@@ -39,11 +43,24 @@ function clone(template) {
   return byId(template).content.firstElementChild.cloneNode(true);
 }
 
+// What was sent and not answered may be there already: said again, it has the id that it had.
 async function report(one, feedback) {
-  const response = await fetch("/v1/feedback", {
-    method: "POST", headers: headers(one.side), body: JSON.stringify({ generation: one.generation, ...feedback }),
-  });
-  one.item.querySelector(".thanks").textContent = response.ok ? "Recorded." : await failure(response);
+  const said = JSON.stringify(feedback);
+  one.unheard ||= new Map();
+  const id = one.unheard.get(said) || `playground-${randomId()}`;
+  one.unheard.set(said, id);
+  const thanks = one.item.querySelector(".thanks");
+  let response;
+  try {
+    response = await fetch("/v1/feedback", {
+      method: "POST", headers: headers(one.side), body: JSON.stringify({ generation: one.generation, id, ...feedback }),
+    });
+  } catch {
+    thanks.textContent = "The service cannot be reached: send it again.";
+    return false;
+  }
+  one.unheard.delete(said);
+  thanks.textContent = response.ok ? "Recorded." : await failure(response);
   return response.ok;
 }
 
@@ -212,9 +229,15 @@ function beginSide(model, side, message) {
 }
 
 async function copy(item, button) {
-  await navigator.clipboard.writeText(item.querySelector(`.${button.dataset.copy}`).textContent);
+  const text = item.querySelector(`.${button.dataset.copy}`);
   const before = button.textContent;
-  button.textContent = "Copied";
+  try {
+    await navigator.clipboard.writeText(text.textContent);
+    button.textContent = "Copied";
+  } catch {  // only pages that came by TLS, or from this machine, have one
+    getSelection().selectAllChildren(text);
+    button.textContent = "Selected: copy it by the keyboard";
+  }
   setTimeout(() => { button.textContent = before; }, 2000);
 }
 
