@@ -167,6 +167,7 @@ def test_users_of_a_tenant_are_told_what_it_is_told(database_dsn: str) -> None:
                 page = (await client.get("/models")).text
                 assert ("tiny" in page, "veiled" in page) == (True, False)
                 assert (await client.get(f"/models/{NEXT}")).status_code == status
+                assert "/releases" not in (await client.get("/models/tiny")).text
                 price = 4 if tenant == "acme" else 3
                 assert f"(price {price}," in (await client.get("/models/tiny")).text
         await pool.close()

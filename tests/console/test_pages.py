@@ -581,6 +581,34 @@ def test_what_cannot_be_done_says_why_in_the_form_that_was_asked_for(database_ds
     on_pages(database_dsn, test, answers=5)
 
 
+def test_pages_of_a_tenant_lead_to_pages_that_it_may_see(database_dsn: str) -> None:
+    async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
+        # What the cycle learnt from is a step of this tenant's.
+        await enter(client, pool, "root", "admin")
+        async with pool.connection() as conn:
+            await conn.execute(
+                "update generations set tenant = 'acme', metadata = '{\"episode\": \"task\"}'"
+                " where id in (select generation from cycle_rows)"
+            )
+        learnt = (await client.get("/episodes/task?tenant=acme")).text
+        assert f'href="/cycles/{cycle}"' in learnt
+        await enter(client, pool, "eve", "viewer", "acme")
+        assert f"in cycle {cycle}" in (await client.get("/episodes/task")).text
+        # What the first page is to others is the answers to who is of a tenant.
+        left, seen = ["/answers", "/episodes/task"], {"/", "/?model=m"}
+        while left:
+            place = left.pop()
+            if place in seen or place.startswith(("#", "/assets/", "/models")):
+                continue
+            seen.add(place)
+            page = await client.get(place, headers=BROWSER)
+            assert page.status_code == 200, place
+            if len(seen) < 60:
+                left += Outline(page.text).links()
+
+    on_pages(database_dsn, test)
+
+
 def test_a_crowd_of_one_tenant_keeps_no_operator_from_the_way_back(database_dsn: str) -> None:
     async def test(client: httpx.AsyncClient, pool: Pool, cycle: int) -> None:
         await enter(client, pool, "bob", "operator")
