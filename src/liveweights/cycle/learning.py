@@ -134,7 +134,7 @@ class Learning:
             base = await get(conn, switch.base)
             licence = await read_licence(conn, base.id)
             claimed = await count(conn, cycle.id)
-        made, learning = None, dict(cycle.learning or {})
+        made, baseline, learning = None, None, dict(cycle.learning or {})
         if claimed.train:
             if not is_done(folder):
                 start = Start(
@@ -154,13 +154,12 @@ class Learning:
                 return await self.shop.end(cycle, "rejected", result.broken, learning=learning)
             if result.report.taught:
                 made = await self._store(cycle, result, base, parent=base.id, licence=licence)
+                baseline = Baseline(result.baseline_weight, result.baseline_total)
         candidate = made or base
         async with self.shop.pool.connection() as conn, conn.transaction():
-            if made is not None:
+            if made is not None and baseline is not None:
                 await register(conn, made)
-                await ledger.write_baseline(
-                    conn, cycle.id, Baseline(result.baseline_weight, result.baseline_total)
-                )
+                await ledger.write_baseline(conn, cycle.id, baseline)
             await deployments.keep_warm(conn, candidate.id, self.settings.cycle.load_seconds * 2)
             return await ledger.advance(
                 conn, cycle, "calibrating", candidate=candidate.id, learning=learning

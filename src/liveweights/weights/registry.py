@@ -226,7 +226,7 @@ async def register(
         card = json.loads((checkpoint.folder / CARD).read_text())
     # Looked for, and not left to the constraints: a savepoint that is the first statement of a
     # connection is a transaction, and would be committed whatever its caller does next.
-    wanted = sorted({checkpoint.base, checkpoint.parent} - {None, checkpoint.id})
+    wanted = sorted({one for one in (checkpoint.base, checkpoint.parent) if one is not None})
     cursor = await conn.execute(
         "select id from unnest(%s::text[]) id where id not in (select c.id from checkpoints c)"
         " order by 1",
