@@ -36,7 +36,10 @@ from liveweights.record.archive import archive, restore
 from liveweights.record.forgotten_files import forget_everywhere
 from liveweights.record.generation import Generation
 from liveweights.record.writer import Writer
+from liveweights.release import aliases
 from liveweights.store.database import Connection, open_pool
+from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.registry import register
 
 T = TypeVar("T")
 PRICE = price_from(Price(input=0.5, output=2.0), "live")
@@ -172,6 +175,32 @@ def test_answers_of_others_are_not_charged(database_dsn: str) -> None:
     add(database_dsn, replace(PRICE, since=EPOCH))
     record(database_dsn, make_generation("a"), ledger=Ledger(imported=True))
     assert rows(database_dsn, "select rule, amount from ledger") == [("imported", 0)]
+    assert run(database_dsn, prove).holds
+
+
+def test_a_checkpoint_that_was_asked_for_by_its_id_is_sold_as_its_model(database_dsn: str) -> None:
+    price = add(database_dsn, replace(PRICE, since=EPOCH))
+    base, child = "m@aaaaaaaaaaaa", "m@bbbbbbbbbbbb"
+
+    async def release(conn: Connection) -> None:
+        await register(conn, Checkpoint(base, "base", Path("/")), {})
+        await register(conn, Checkpoint(child, "adapter", Path("/"), base, base), {})
+        await aliases.create(conn, "live", base)
+        await conn.commit()
+
+    run(database_dsn, release)
+    asked = (("a", "live", base), ("b", base, base), ("c", child, child), ("d", "m@1", "m@1"))
+    record(
+        database_dsn,
+        *(make_generation(id, alias=alias, checkpoint=of) for id, alias, of in asked),
+    )
+    found = rows(database_dsn, "select id, model, checkpoint, rule, price from ledger order by id")
+    assert found == [
+        *((id, "live", of, "sampled", price.id) for id, _, of in asked[:3]),
+        ("d", "m@1", "m@1", "unpriced", None),
+    ]
+    names = rows(database_dsn, "select alias from generations order by id")
+    assert names == [(alias,) for _, alias, _ in asked]
     assert run(database_dsn, prove).holds
 
 

@@ -87,6 +87,21 @@ def test_resident_checkpoints_answer_to_their_id() -> None:
         pass
 
 
+def test_a_checkpoint_is_sold_as_its_model() -> None:
+    for router, older in ((Router(), "a"), (Router("m"), "m")):
+        router.resident({"c@0"})
+        router.set("a", "c@1", "c@2", 0.5)
+        router.set("b", "c@3")
+        asked = {"a": "a", "b": "b", "c@1": "a", "c@2": "a", "c@3": "b", "c@0": older}
+        for model, sold in asked.items():
+            with router.pin(model, None) as pin:
+                assert (pin.alias, pin.sold) == (model, sold)
+    beside = Router("m")
+    beside.resident({"d@1"})
+    with beside.pin("b", None, checkpoint="d@1") as pin:
+        assert pin.sold == "b"
+
+
 def test_a_canary_that_cannot_answer_is_passed_over() -> None:
     router = Router()
     router.set("m", "a", "b", 1.0)

@@ -128,7 +128,7 @@ async def open_model(
         share = memory.share(settings.alias, engine.memory, pinned=settings.pinned)
         stack.callback(memory.leave, share)
     stack.push_async_callback(engine.close)
-    router = Router()
+    router = Router(settings.alias)
     per_tenant = settings.learn.per_tenant and holds_adapters(settings)
     public = path_of(config.signing.public_key)
     deployer = await stack.enter_async_context(

@@ -32,6 +32,15 @@ lock table ledger in row exclusive mode;
 select (clock_timestamp() at time zone 'UTC')::date, {VERSION}
 """
 BOOKED = "select id, amount from ledger where id = any(%s)"
+SOLD = """
+select a.id, w.alias
+from ancestry a cross join lateral (
+    select w.alias from swaps w join ancestry s on s.id = w.checkpoint
+    where w.tenant is null and s.root = a.root
+    order by w.checkpoint = a.id desc, w.at desc limit 1
+) w where a.id = any(%s)
+"""
+"""The public names of the models that checkpoints are of: first those they are released under."""
 
 _COPY: LiteralString = f"copy ledger ({', '.join(COLUMNS)}) from stdin (format binary)"
 _SIGNATURE = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -79,6 +88,8 @@ class Ledger:
         self._imported = imported
         self._book = PriceBook()
         self._version = -1, -1
+        self._sold = dict[str, str]()
+        """Checkpoints that were asked for by their id, and the public names of their models."""
 
     async def __call__(
         self, conn: Connection, rows: Sequence[Answer], /, *, again: bool
@@ -88,6 +99,7 @@ class Ledger:
         moment = await self._begin(conn)
         if moment.version != self._version:
             self._book, self._version = await read_book(conn), moment.version
+        await self._find_sold(conn, rows)
         charged = [self._assess(row) for row in rows]
         booked = dict[str, int]()
         if again:
@@ -107,8 +119,18 @@ class Ledger:
         day, prices, plans = cast(tuple[Any, ...], await cursor.fetchone())
         return _Moment(day, (prices, plans))
 
+    async def _find_sold(self, conn: Connection, rows: Sequence[Answer]) -> None:
+        """What is asked for by a checkpoint's id is recorded so, and sold as its model."""
+        asked = {row.group[1] for row in rows if row.group[1] == row.group[2]}
+        if asked and not self._imported:
+            cursor = await conn.execute(SOLD, (list(asked),))
+            self._sold.update(cast(list[tuple[str, str]], await cursor.fetchall()))
+
+    def _model(self, row: Answer) -> str:
+        return self._sold.get(row.group[1], row.group[1])
+
     def _held(self, row: Answer) -> Held:
-        return self._book.timeline(row.group[3], row.group[1]).at(row.created)
+        return self._book.timeline(row.group[3], self._model(row)).at(row.created)
 
     def _assess(self, row: Answer) -> Charged:
         if self._imported:
@@ -130,7 +152,7 @@ class Ledger:
                     *(8, counts.reasoning, 8, counts.requests),
                 ),
                 _NULL if counts.sent is None else _INT8(8, counts.sent),
-                _constant(group[3], group[1], group[2], row.key, rule),
+                _constant(group[3], self._model(row), group[2], row.key, rule),
                 _priced(held),
                 booking,
             )

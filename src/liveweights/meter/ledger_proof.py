@@ -148,10 +148,12 @@ def _work_out(
     """What the entry should say."""
     source = said if answer is None else answer
     at: datetime = said["at"] if answer is None else answer["created_at"]
-    held = book.find(source["tenant"], source["model"], at)
+    # Where a checkpoint was asked for by its id, the entry alone says which model that was of.
+    model = said["model"] if source["model"] == source["checkpoint"] else source["model"]
+    held = book.find(source["tenant"], model, at)
     values: dict[str, Any] = {name: source[name] for name in _COUNTS}
-    values |= {name: source[name] for name in ("tenant", "model", "checkpoint", "key")}
-    values["at"] = at
+    values |= {name: source[name] for name in ("tenant", "checkpoint", "key")}
+    values |= {"model": model, "at": at}
     values |= {"price": _id(held.price), "cost_price": _id(held.cost)}
     values |= {"currency": _currency(held.price), "cost_currency": _currency(held.cost)}
     if said["rule"] == "imported":

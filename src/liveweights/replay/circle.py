@@ -168,7 +168,7 @@ class Circle:
         silence: bool = False,
     ) -> Generation:
         """One answer, recorded as the API records it. Raises EngineError."""
-        pin = Pin("code", checkpoint.id, self.selections.get(checkpoint.id))
+        pin = Pin("code", "code", checkpoint.id, self.selections.get(checkpoint.id))
         asked = [(prompt_ids, sampling)]
         (draft,) = make_drafts(pin, surface, asked, caller, 1, engine=self.engine, silence=silence)
         answer = self.engine.generate(checkpoint.id, draft.prompt_ids, sampling)

@@ -46,9 +46,11 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """One request's checkpoint. ``alias`` is the model as it was asked for."""
+    """One request's checkpoint. ``alias`` is the model as it was asked for, and ``sold`` its public
+    name, by which it is priced, also where it was asked for by the checkpoint's id."""
 
     alias: str
+    sold: str
     checkpoint: str
     selection: Selection | None = None
     """When the checkpoint shows what it drafts; None where it shows all."""
@@ -70,10 +72,12 @@ class Router:
 
     ``set`` vouches that the alias's checkpoints can answer; ``resident`` replaces what is known
     to be able to, which are also the checkpoints that can be asked for by id: those of a tenant by
-    that tenant alone, and by the service itself, which is nobody's (None).
+    that tenant alone, and by the service itself, which is nobody's (None). They are sold as the
+    model ``sold``, where no alias has them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, sold: str = "") -> None:
+        self._sold = sold
         self._routes: dict[str, Route] = {}
         self._resident: frozenset[str] = frozenset()
         self._known: dict[str, Checkpoint] = {}
@@ -186,7 +190,8 @@ class Router:
             checkpoint = self._resolve(model, session, tenant)
         elif checkpoint not in self._resident:
             raise NotReady(f"{checkpoint}, which {model!r} tries, is not loaded")
-        pin = Pin(model, checkpoint, self._selections.get(checkpoint))
+        sold = self._name(checkpoint) if model == checkpoint else model
+        pin = Pin(model, sold, checkpoint, self._selections.get(checkpoint))
         self._in_use[pin.checkpoint] = self._in_use.get(pin.checkpoint, 0) + 1
         try:
             yield pin
@@ -205,6 +210,12 @@ class Router:
         if route.live not in self._resident:
             raise NotReady(f"{route.live}, which {model!r} points at, is not loaded")
         return route.live
+
+    def _name(self, checkpoint: str) -> str:
+        """The public name of its model: first that under which it is released."""
+        routes = self._routes.values()
+        released = (one.name for one in routes if checkpoint in (one.live, one.canary))
+        return next(released, self._sold or next(iter(self._routes), checkpoint))
 
     def draw_elsewhere(
         self, model: str, session: str | None, tenant: str | None = None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from liveweights.agent.settings import AgentSettings
@@ -58,13 +59,17 @@ class Priced(Api):
 
 
 def make_priced(
-    text: str | Sequence[str] = "hello", agent: Agent | None = None, **engine: Any
+    text: str | Sequence[str] = "hello",
+    agent: Agent | None = None,
+    *,
+    tenant: Tenant = RICH,
+    **engine: Any,
 ) -> Priced:
     tokenizer, router, recorder = make_tokenizer(), Router(), MemoryRecorder()
     scripted = ScriptedEngine(tokenizer, text, **engine)
     router.set("tiny", BASE)
     model = make_model(scripted, router, tokenizer, template=TemplateHere(tokenizer))
-    limiter = make_limiter(ApiSettings(), find_price=BOOK.find, find_tenant={NOBODY: RICH}.get)
+    limiter = make_limiter(ApiSettings(), find_price=BOOK.find, find_tenant={NOBODY: tenant}.get)
     responses = MemoryResponses()
     conversations = MemoryConversations(responses)
     app = create_app(
@@ -101,6 +106,23 @@ def test_usage_says_what_is_charged() -> None:
     assert usage["currency"] == "EUR"
     tokens = usage["prompt_tokens"] * 500_000 + usage["completion_tokens"] * 2_000_000
     assert round(usage["cost"] * NANOS) == tokens // 10**6 + 7 == all_charged(api)
+
+
+def test_a_checkpoint_that_is_asked_for_by_its_id_costs_what_its_model_does() -> None:
+    api = make_priced()
+    expected = api.complete().json()["usage"]["cost"]
+    answer = api.complete(model=BASE).json()
+    assert (answer["usage"]["cost"], answer["model"]) == (expected, BASE)
+    kept = [(g.alias, g.checkpoint) for g in api.recorder.generations.values()]
+    assert kept == [("tiny", BASE), (BASE, BASE)]
+    (credit,) = asyncio.run(api.limiter.look(ANYBODY)).money
+    assert credit.holding.used + credit.holding.total == 2 * round(expected * NANOS)
+
+
+def test_no_credit_is_no_answer_of_a_checkpoint_either() -> None:
+    api = make_priced(tenant=msgspec.structs.replace(RICH, credit=0))
+    assert api.complete(model=BASE).error()["code"] == "insufficient_quota"
+    assert not api.engine.calls
 
 
 def test_several_choices_are_charged_as_usage_says_once() -> None:

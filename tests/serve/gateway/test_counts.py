@@ -16,6 +16,7 @@ from liveweights.serve.gateway.counts import (
     count_bytes,
     fill,
     find_counter,
+    read_prompt_tokens,
     texts,
 )
 
@@ -92,3 +93,18 @@ def test_no_json_is_too_deep() -> None:
     for _ in range(20_000):
         deep = [deep]
     assert list(texts([deep, {"x": ["b", "c"]}])) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "tokens"),
+    [
+        (b'{"data": [], "usage": {"prompt_tokens": 8, "total_tokens": 8}}', 8),
+        (b'{"usage": {"prompt_tokens": -1}}', None),
+        (b'{"usage": {"prompt_tokens": 1e99}}', None),
+        (b'{"data": []}', None),
+        (b"\xff", None),
+        (b"[" * 9999, None),
+    ],
+)
+def test_what_an_upstream_counted_of_a_prompt(answer: bytes, tokens: int | None) -> None:
+    assert read_prompt_tokens(answer) == tokens

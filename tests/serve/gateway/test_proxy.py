@@ -550,6 +550,30 @@ def test_a_key_that_is_for_certain_models_gets_no_other(
     play(act, settings=settings, authenticator=by)
 
 
+@pytest.mark.parametrize("limited", [True, False])
+def test_a_key_with_a_budget_gets_nothing_that_nobody_can_price(limited: bool) -> None:
+    budgets = (Budget(period="all", nanos=20_000),) if limited else ()
+    key, keys = with_rights(budgets=budgets)
+    settings = ApiSettings(require_keys=True)
+
+    async def act(stage: Scene) -> None:
+        headers = {"authorization": f"Bearer {key}"}
+        priceless = ("batches", "embeddings", "images/generations", "responses/compact")
+        for path in (*priceless, "files", "conversations", "responses/input_tokens"):
+            before = len(stage.stub.requests)
+            response, body = await stage.ask(path, headers=headers)
+            refused = limited and path in priceless
+            assert response.status == (403 if refused else 200), (path, body)
+            assert (len(stage.stub.requests) == before) is refused
+            if refused:
+                assert json.loads(body)["error"]["code"] == "not_priced"
+        url = "/v1/chat/completions"
+        async with stage.client.get(url + "/none", headers=headers) as answer:
+            assert answer.status == 404
+
+    play(act, settings=settings, authenticator=make_authenticator(settings, keys=keys))
+
+
 def test_an_answer_costs_what_its_upstream_counted_and_is_reserved_before() -> None:
     """Of this upstream: see ``USAGE``."""
     key, keys = with_rights(budgets=(Budget(period="all", nanos=20_000),))

@@ -196,7 +196,7 @@ async def turn(
     """
     permit = exchange.permit
     for draft in drafts:
-        draft.held = permit.find_price(draft.alias, draft.created_at)
+        draft.held = permit.find_price(draft.sold, draft.created_at)
     used, cost = _used(before)
     await permit.reserve(
         used + sum(len(draft.prompt_ids) + draft.sampling.max_tokens for draft in drafts),

@@ -28,6 +28,8 @@ class Draft:
     engine: Engine
     """What computes it."""
     alias: str
+    sold: str
+    """The public name of its model, by which it is priced."""
     checkpoint: str
     endpoint: Surface
     prompt_ids: list[int]
@@ -260,6 +262,7 @@ def make_drafts(
                 Draft(
                     engine=engine,
                     alias=pin.alias,
+                    sold=pin.sold,
                     checkpoint=pin.checkpoint,
                     endpoint=endpoint,
                     prompt_ids=prompt_ids,

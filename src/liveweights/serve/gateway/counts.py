@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import msgspec
+from msgspec import Meta
+
+from liveweights.record.clean import INT4
 
 Count = Callable[[str], int]
 """Tokens of a text."""
@@ -57,6 +60,25 @@ def find_counter(path: str) -> Count:
         return -(-tokens * len(text) // READ) if len(text) > READ else tokens
 
     return count
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: Annotated[int, Meta(ge=0, le=INT4)]
+
+
+class _Counted(msgspec.Struct):
+    usage: _Usage
+
+
+_decode = msgspec.json.Decoder(_Counted).decode
+
+
+def read_prompt_tokens(answer: bytes) -> int | None:
+    """What an upstream has counted of the prompt; None where its answer does not say."""
+    try:
+        return _decode(answer).usage.prompt_tokens
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def fill(usage: Mapping[str, int], **missing: Callable[[], int]) -> dict[str, int]:

@@ -27,6 +27,9 @@ _GROWING = {
 _ACTIONS = {("responses", "compact"), ("responses", "input_tokens")}
 """Words that stand where an id would."""
 
+_KEEPING = ("conversations", "files", "uploads")
+"""Where a POST only keeps something."""
+
 # Names of members, folded as some servers read them, whose value is an id or more of them.
 _REFERENCES = {
     "previous_response_id": "responses",
@@ -96,6 +99,11 @@ class Target:
         if not self.id:
             return method == "POST" and not self.below
         return (self.kind, method, self.below) in _GROWING
+
+    @property
+    def computes(self) -> bool:
+        """Whether a POST there may let a model, or what else costs, work at the upstream."""
+        return self.kind not in _KEEPING and self.below not in ("cancel", "input_tokens")
 
 
 @lru_cache(maxsize=1024)

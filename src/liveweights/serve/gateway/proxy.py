@@ -29,7 +29,7 @@ from liveweights.serve.gateway.delivery import Delivery, is_readable, pass_on
 from liveweights.serve.gateway.headers import from_upstream, to_upstream
 from liveweights.serve.gateway.listener import Listener, while_heard
 from liveweights.serve.gateway.metrics import GatewayMetrics
-from liveweights.serve.gateway.objects import Target, find_made
+from liveweights.serve.gateway.objects import Target, find_made, find_target
 from liveweights.serve.gateway.passage import Passage
 from liveweights.serve.gateway.paths import check_path
 from liveweights.serve.gateway.question import RECORDED, read_question
@@ -95,6 +95,8 @@ class Proxy:
                 check_origin(Headers(scope=scope), self._gateway.settings.origins)
             if client.rights.models and scope["method"] not in ("GET", "HEAD"):
                 raise _bound(scope["path"])
+            if permit.has_budget and scope["method"] == "POST" and find_target(path).computes:
+                raise _unpriced(scope["path"])
             await self._unrecorded(scope, receive, send, client.tenant, target)
 
     async def _unrecorded(
@@ -238,6 +240,14 @@ def _bound(path: str) -> ApiError:
         f"looked at; there are {', '.join(RECORDED)}."
     )
     return ApiError(403, message, code="model_not_allowed")
+
+
+def _unpriced(path: str) -> ApiError:
+    message = (
+        f"What {path[:200]!r} costs is not known here, and this API key or its tenant has a budget "
+        f"or credit to answer for; what is priced are {', '.join(RECORDED)}."
+    )
+    return ApiError(403, message, code="not_priced")
 
 
 def _away(error: UpstreamAway) -> ApiError:

@@ -16,6 +16,7 @@ from liveweights.serve.gateway.counts import Count, asked_text
 from liveweights.serve.gateway.extent import ONE, Prompts, count_answers, find_limit, measure
 
 CHATS, RESPONSES, COMPLETIONS = "/v1/chat/completions", "/v1/responses", "/v1/completions"
+EMBEDDINGS = "/v1/embeddings"
 RECORDED: dict[str, Surface] = {CHATS: "chat", RESPONSES: "chat", COMPLETIONS: "completion"}
 """The paths whose answers are recorded, and as what."""
 
@@ -23,9 +24,12 @@ _LIMITS = {
     CHATS: ("max_completion_tokens", "max_tokens", "n_predict"),
     RESPONSES: ("max_output_tokens",),
     COMPLETIONS: ("max_tokens", "n_predict"),
+    EMBEDDINGS: (),
 }
 """What limits an answer's tokens there; `n_predict` is llama.cpp's."""
 _ANSWERS = ("n", "best_of")
+_PROMPTS = {COMPLETIONS: "prompt", EMBEDDINGS: "input"}
+"""Where there may be several prompts, or token ids."""
 
 
 class _Asked(msgspec.Struct, omit_defaults=True):
@@ -112,8 +116,8 @@ _GIVEN: tuple[tuple[str, ...], ...] = (
 
 
 class Question:
-    """A request to one of the paths whose answers are recorded. What is not of its type is left
-    out."""
+    """A request to one of the paths whose answers are recorded, or for embeddings. What is not of
+    its type is left out."""
 
     __slots__ = ("_asked", "_body", "_path", "_prompt", "_prompts")
 
@@ -168,6 +172,8 @@ class Question:
     @property
     def choices(self) -> int:
         """How many answers are sampled, to all prompts."""
+        if self._path == EMBEDDINGS:
+            return 0
         each = count_answers(getattr(self._body, name) for name in _ANSWERS)
         return each * self._measured().number
 
@@ -218,11 +224,9 @@ class Question:
 
     def _measured(self) -> Prompts:
         if self._prompts is None:
-            prompt = self._body.prompt
-            if isinstance(prompt, UnsetType) or self._path != COMPLETIONS:
-                self._prompts = ONE
-            else:
-                self._prompts = measure(bytes(prompt))
+            name = _PROMPTS.get(self._path)
+            prompt: Raw | UnsetType = UNSET if name is None else getattr(self._body, name)
+            self._prompts = ONE if isinstance(prompt, UnsetType) else measure(bytes(prompt))
         return self._prompts
 
     def _write_prompt(self) -> str:
@@ -242,9 +246,9 @@ class Question:
 
 
 def read_question(body: bytes, path: str) -> Question:
-    """What is asked of ``path``, one of ``RECORDED``. Raises ApiError 400 for what is no JSON
-    object: some servers would answer it, and nobody could say what it may use. Half of a surrogate
-    pair is read as U+FFFD."""
+    """What is asked of ``path``: ``EMBEDDINGS``, or one of ``RECORDED``. Raises ApiError 400 for
+    what is no JSON object: some servers would answer it, and nobody could say what it may use. Half
+    of a surrogate pair is read as U+FFFD."""
     try:
         return Question(_decode(body), path)
     except msgspec.ValidationError as error:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import aiohttp
 from starlette.datastructures import Headers
@@ -17,6 +18,7 @@ from liveweights.http.authentication import Authenticator
 from liveweights.http.errors import RETRY, ApiError
 from liveweights.http.exchange import deadline_of
 from liveweights.http.wire import ClientGone, read_json
+from liveweights.meter.charges import Counts
 from liveweights.meter.keys import Client
 from liveweights.meter.limits import Limiter, LimitReached, Permit
 from liveweights.serve.api.arrival import Arrival, with_arrival
@@ -29,12 +31,13 @@ from liveweights.serve.api.refusals import unavailable
 from liveweights.serve.api.settings import ApiSettings
 from liveweights.serve.api.unknown import header_of
 from liveweights.serve.gateway.answer import Answer
+from liveweights.serve.gateway.counts import count_bytes, read_prompt_tokens
 from liveweights.serve.gateway.delivery import Delivery, is_readable, pass_on
 from liveweights.serve.gateway.listener import Listener, while_heard
 from liveweights.serve.gateway.metrics import GatewayMetrics
 from liveweights.serve.gateway.objects import find_target, may_refer
 from liveweights.serve.gateway.passage import Passage
-from liveweights.serve.gateway.question import RECORDED, Question, read_question
+from liveweights.serve.gateway.question import EMBEDDINGS, RECORDED, Question, read_question
 from liveweights.serve.gateway.reservation import estimate, reserve_affordable
 from liveweights.serve.gateway.transcript import LONGEST
 from liveweights.serve.gateway.upstream import UpstreamAway
@@ -66,7 +69,7 @@ class Service:
 @dataclass(frozen=True, slots=True)
 class _Asked:
     """A request whose body has been read. ``hosted`` are the models of its chain that are. Without
-    ``caller`` and ``question`` its answer is no generation."""
+    ``caller`` its answer is no generation, and without ``question`` nobody counts it."""
 
     scope: Scope
     body: bytes
@@ -140,9 +143,10 @@ class Door:
             return first
         client, permit = arrival.client, arrival.permit
         path = scope["path"]
-        question = read_question(body, path) if path in RECORDED else None
+        counted = path in RECORDED or path == EMBEDDINGS
+        question = read_question(body, path) if counted else None
         caller: Caller | None = None
-        if question is not None:
+        if question is not None and path in RECORDED:
             question.check()
             said = Headers(scope=scope)
             caller = identify(said, question.user, question.said, client, settings, strict=False)
@@ -283,6 +287,9 @@ class Door:
                 return
             service = self._service
             delivery = Delivery(service.recorder, service.metrics, model.access)
+            if passage is None and asked.question is not None:
+                await _deliver_embeddings(answer, model, asked, asked.question, headers, send)
+                return
             if passage is None or not is_readable(answer):
                 await delivery.deliver(answer, headers, send, None)
                 return
@@ -323,6 +330,24 @@ async def _begin(stack: AsyncExitStack, model: Hosted, asked: _Asked, body: byte
         answer = await stack.enter_async_context(model.upstream.ask("POST", target, headers, body))
         await answer.begin()
     return answer
+
+
+async def _deliver_embeddings(
+    answer: Answer,
+    model: Hosted,
+    asked: _Asked,
+    question: Question,
+    headers: list[tuple[bytes, bytes]],
+    send: Send,
+) -> None:
+    """They are charged by what the upstream has counted of the prompt, and where it has not, or
+    breaks off, by an estimate."""
+    now = datetime.now(UTC)
+    asked.permit.charge(model.alias, Counts(question.count_prompt(count_bytes), 0), now)
+    body = await answer.whole(LONGEST)
+    if answer.ended and (told := read_prompt_tokens(body)) is not None:
+        asked.permit.charge(model.alias, Counts(told, 0), now)
+    await pass_on(answer, headers, send, body)
 
 
 async def _deliver_error(
