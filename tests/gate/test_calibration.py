@@ -117,6 +117,22 @@ def test_both_bounds_hold_by_the_ends_of_their_intervals() -> None:
     assert keeping.kept >= 0.98
 
 
+@pytest.mark.parametrize("temperature", [0.0, 0.4, 1.0])
+def test_no_temperature_loses_more_than_the_bound(temperature: float) -> None:
+    """Where fitted slopes are small, chance could withhold drafts far above the threshold."""
+    cases = world(2000)
+    selection = run(cases, GateSettings(max_withheld=1.0)).selection
+    assert selection is not None
+    right = [one.candidate.confidence for one in cases if one.candidate.text == "good"]
+    lost = sum(
+        -math.expm1(selection.logprob(sure, temperature, shown=True))
+        if temperature
+        else not selection.shows(sure)
+        for sure in right
+    )
+    assert lost <= (1.0 - GATE.keep_accepted) * len(right)
+
+
 def test_with_thin_evidence_more_is_said() -> None:
     few = run(world(60))
     assert few.selection is None

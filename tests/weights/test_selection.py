@@ -20,7 +20,7 @@ def test_a_draw_is_below_the_probability_exactly_where_the_answer_is_shown(
 ) -> None:
     chosen = selection()
     chance = math.exp(chosen.logprob(confidence, temperature, shown=True))
-    if abs(uniform - chance) > 1e-9:
+    if abs(uniform - chance) > 1e-9 and not math.isclose(confidence, chosen.threshold):
         assert (confidence >= chosen.least(uniform, temperature)) == (uniform < chance)
 
 
@@ -28,6 +28,24 @@ def test_a_draw_is_below_the_probability_exactly_where_the_answer_is_shown(
 def test_shown_and_withheld_are_all_there_is(confidence: float, temperature: float) -> None:
     both = [selection().logprob(confidence, temperature, shown=shown) for shown in (True, False)]
     assert math.isclose(sum(map(math.exp, both)), 1.0)
+
+
+@given(st.floats(-100, 0), st.floats(0, 1, exclude_max=True), st.floats(0.0, 2))
+def test_chance_only_makes_it_say_more(
+    confidence: float, uniform: float, temperature: float
+) -> None:
+    chosen = selection()
+    assert chosen.least(uniform, temperature) <= chosen.threshold
+    if chosen.shows(confidence):
+        assert confidence >= chosen.least(uniform, temperature)
+        assert chosen.logprob(confidence, temperature, shown=True) == 0.0
+
+
+def test_below_the_threshold_it_may_be_said() -> None:
+    chosen = selection()
+    below = chosen.threshold - 0.5
+    assert 0.0 < math.exp(chosen.logprob(below, 1.0, shown=True)) < 0.5
+    assert chosen.least(0.1, 1.0) < below < chosen.least(0.9, 1.0) == chosen.threshold
 
 
 @given(st.floats(-20, 0), st.floats(0, 1, exclude_max=True))

@@ -1,12 +1,14 @@
 """When a checkpoint says nothing: the selection function that lies beside its weights.
 
-A drafted answer is shown with the probability
+A drafted answer is shown where slope * c + intercept >= 0, else with the probability
 
     P(show) = sigmoid((slope * c + intercept) / temperature)
 
 where its confidence c is the sum of its tokens' raw log-probabilities, of the first ``tokens`` of
-them. This is selective prediction with a confidence threshold (El-Yaniv & Wiener 2010, "On the
-foundations of noise-free selective classification"; Geifman & El-Yaniv 2017, arXiv 1705.08500).
+them. Chance only ever makes a checkpoint say more: it withholds no draft at any temperature that it
+would not withhold at temperature 0, for which its silence is bounded. This is selective prediction
+with a confidence threshold (El-Yaniv & Wiener 2010, "On the foundations of noise-free selective
+classification"; Geifman & El-Yaniv 2017, arXiv 1705.08500).
 """
 
 from __future__ import annotations
@@ -35,31 +37,33 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     @property
     def threshold(self) -> float:
-        """The confidence from which an answer is shown at temperature 0, where P(show) is half."""
+        """The confidence from which an answer is shown for sure."""
         return -self.intercept / self.slope
 
     def least(self, uniform: float, temperature: float) -> float:
         """The confidence from which an answer is shown, for a ``uniform`` draw in [0, 1).
 
-        Drawn once, so that a draft can be given up as soon as it falls below. At temperature 0
-        it is where P(show) is one half.
+        Drawn once, so that a draft can be given up as soon as it falls below. Never above the
+        threshold, which it is at temperature 0.
         """
         if temperature < COLDEST:
             return self.threshold
         odds = math.log(uniform / (1.0 - uniform)) if 0.0 < uniform < 1.0 else -math.inf
-        return (temperature * odds - self.intercept) / self.slope
+        return min(self.threshold, (temperature * odds - self.intercept) / self.slope)
 
     def logprob(self, confidence: float, temperature: float, *, shown: bool) -> float:
         """Natural logarithm of the probability that an answer is shown, or that it is not; 0 at
         temperature 0, where there is no choice."""
         if temperature < COLDEST:
             return 0.0
+        if self.shows(confidence):
+            return 0.0 if shown else -math.inf
         logit = (self.slope * confidence + self.intercept) / temperature
         return -_softplus(-logit if shown else logit)
 
     def shows(self, confidence: float) -> bool:
-        """Whether an answer is shown at temperature 0."""
-        return self.slope * confidence + self.intercept >= 0.0
+        """Whether an answer is shown whatever is drawn, and the only ones at temperature 0."""
+        return confidence >= self.threshold
 
 
 def confidence(raw_logprobs: Sequence[float], tokens: int = TOKENS) -> float:
