@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -131,6 +132,21 @@ def test_no_temperature_loses_more_than_the_bound(temperature: float) -> None:
         for sure in right
     )
     assert lost <= (1.0 - GATE.keep_accepted) * len(right)
+
+
+@pytest.mark.parametrize("gate", [GATE, GateSettings(max_withheld=0.3, keep_accepted=0.0)])
+def test_requests_that_may_not_be_silent_loosen_no_bound(gate: GateSettings) -> None:
+    quiet = world(500)
+    loud = [
+        replace(
+            one, case=replace(one.case, generation=f"l{n}", session=f"l{n}", may_be_silent=False)
+        )
+        for n, one in enumerate(world(2000, seed=1))
+    ]
+    alone, beside = run(quiet, gate), run([*quiet, *loud], gate)
+    assert alone.selection == beside.selection
+    for name in ("held_by", "withheld", "kept", "kept_low", "forgone"):
+        assert getattr(alone, name) == getattr(beside, name)
 
 
 def test_with_thin_evidence_more_is_said() -> None:
