@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from liveweights.catalog.template import rendering
+from liveweights.engines.context import read_context
 from liveweights.learn.dialogue import add_follow_ups, read_dialogue
 from liveweights.learn.evidence import (
     Scores,
@@ -40,7 +41,7 @@ def score(job: Job, candidate: Weights, folder: Path) -> Result:
         return list(tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids)
 
     examples = add_follow_ups(examples, job.follow_ups, dialogue, tokenizer.decode)
-    questions = make_questions(examples, job.rewards, encode)
+    questions = make_questions(examples, job.rewards, encode, read_context(Path(job.base)))
     threads.settle()
     tracker = Tracker(
         Work(len(questions), 0, 0), lambda progress: write_file(folder / PROGRESS, progress)
