@@ -16,6 +16,7 @@ from liveweights.catalog.template import rendering
 from liveweights.engines.context import read_context
 from liveweights.learn import sharing
 from liveweights.learn.baseline import Baseline
+from liveweights.learn.continuations import continue_text
 from liveweights.learn.dialogue import add_follow_ups, read_dialogue, read_opening
 from liveweights.learn.evidence import (
     Question,
@@ -86,10 +87,7 @@ def learn(job: Job, folder: Path) -> Result:
             held_back=[with_prompt_ids(example, tokenizer, render) for example in job.held_back],
         )
 
-    def encode(text: str) -> list[int]:
-        # What a user wrote is text, also where it looks like a special token.
-        ids = tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
-        return list(ids)
+    encode = continue_text(tokenizer)
 
     def encode_template(text: str) -> list[int]:
         return list(tokenizer(text, add_special_tokens=False).input_ids)
