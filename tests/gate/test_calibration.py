@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -115,6 +116,37 @@ def test_both_bounds_hold_by_the_ends_of_their_intervals() -> None:
     assert keeping.forgone is not None
     assert 0.01 < keeping.forgone <= 0.02
     assert keeping.kept >= 0.98
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.4, 1.0])
+def test_no_temperature_loses_more_than_the_bound(temperature: float) -> None:
+    """Where fitted slopes are small, chance could withhold drafts far above the threshold."""
+    cases = world(2000)
+    selection = run(cases, GateSettings(max_withheld=1.0)).selection
+    assert selection is not None
+    right = [one.candidate.confidence for one in cases if one.candidate.text == "good"]
+    lost = sum(
+        -math.expm1(selection.logprob(sure, temperature, shown=True))
+        if temperature
+        else not selection.shows(sure)
+        for sure in right
+    )
+    assert lost <= (1.0 - GATE.keep_accepted) * len(right)
+
+
+@pytest.mark.parametrize("gate", [GATE, GateSettings(max_withheld=0.3, keep_accepted=0.0)])
+def test_requests_that_may_not_be_silent_loosen_no_bound(gate: GateSettings) -> None:
+    quiet = world(500)
+    loud = [
+        replace(
+            one, case=replace(one.case, generation=f"l{n}", session=f"l{n}", may_be_silent=False)
+        )
+        for n, one in enumerate(world(2000, seed=1))
+    ]
+    alone, beside = run(quiet, gate), run([*quiet, *loud], gate)
+    assert alone.selection == beside.selection
+    for name in ("held_by", "withheld", "kept", "kept_low", "forgone"):
+        assert getattr(alone, name) == getattr(beside, name)
 
 
 def test_with_thin_evidence_more_is_said() -> None:

@@ -111,3 +111,16 @@ def test_the_verdict_says_what_users_do_not_tell() -> None:
     verdict = decide(found, settings)
     assert "untold" in verdict.causes
     assert any("users wrote 0 times what they wanted" in reason for reason in verdict.reasons)
+
+
+def test_silence_is_watched_where_something_may_be_withheld() -> None:
+    """Beside what has to be said it would look rare."""
+    cases = [
+        Case(f"{number}", f"s{number}", "x = 1", may_be_silent=number < 40) for number in range(400)
+    ]
+    theirs = {case.generation: "x = 1" for case in cases}
+    ours = {case.generation: "" if case.may_be_silent else "x = 1" for case in cases}
+    found = gather([], cases, ours, theirs, values=Values(), settings=GateSettings())
+    assert found.monitors is not None
+    (sentence, _) = found.monitors.broken
+    assert sentence.startswith("completions with silence: silent on 100%")

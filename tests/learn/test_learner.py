@@ -59,6 +59,33 @@ def test_text_is_learnt_by_kto_and_compared_but_not_reweighted(tmp_path: Path) -
         assert row.candidate_answer != row.incumbent_answer
 
 
+def test_a_correction_beyond_the_context_ends_no_cycle(tmp_path: Path) -> None:
+    """Of learnt positions, here 256, a pass needs one for each token."""
+    rows = [imported(number, "accepted") for number in range(8)]
+    long = [
+        Example(
+            rows[place].generation,
+            (make_feedback(f"c{place}", f"g{place}", signal="correction", text="7" * 300),),
+        )
+        for place in (0, 6)
+    ]
+    job = Job(
+        base=str(make_family("gpt2", tmp_path / "gpt2")),
+        parent=None,
+        incumbent="m@000000000000",
+        train=[long[0], *rows[1:6]],
+        held_back=[long[1], rows[7]],
+        baseline_weight={},
+        baseline_total={},
+        rewards=RewardMap(),
+        settings=LearnSettings(rank=4, nodes=128, threads=1, probes=2),
+    )
+    result = learn(job, tmp_path / "cycle")
+    assert result.report.masks == {"too_long": 1}
+    assert result.report.taught == 6
+    assert [row.candidate_truth is None for row in result.held_back] == [True, False]
+
+
 def test_votes_are_left_out_of_all_that_was_held_back_also_where_a_part_is_scored(
     tmp_path: Path,
 ) -> None:

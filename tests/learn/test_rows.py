@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import Any
 
@@ -42,12 +43,19 @@ def example(output: str, *signals: tuple[Any, str | None], **changes: Any) -> Ex
     return Example(Generation(**{**given, **changes}), feedback)
 
 
-def rows_of(*examples: Example, settings: LearnSettings | None = None) -> Rows:
+def rows_of(
+    *examples: Example, settings: LearnSettings | None = None, context: float = math.inf
+) -> Rows:
     def encode(text: str) -> list[int]:
         return [ord(c) for c in text]
 
     return build_rows(
-        examples, Baseline.empty(), RewardMap(), settings or LearnSettings(), encode=encode
+        examples,
+        Baseline.empty(),
+        RewardMap(),
+        settings or LearnSettings(),
+        encode=encode,
+        context=context,
     )
 
 
@@ -117,6 +125,16 @@ def test_the_advantage_is_from_the_segments_baseline() -> None:
     weights = [row.weight for row in built.rows if row.role == "policy"]
     assert weights == pytest.approx([1.0, -1.0])  # neither is part of its own baseline
     assert built.mean_reward == pytest.approx(0.25)
+
+
+def test_what_is_longer_than_the_models_context_is_left_out_and_counted() -> None:
+    long = example("bad", ("rejected", None), ("correction", "o" * 98))
+    words = example("bad", ("comment", "No! " * 20), id="h")
+    built = rows_of(long, words, context=100)
+    assert {(row.role, row.generation) for row in built.rows} == {("policy", "g"), ("policy", "h")}
+    assert built.masks == {"too_long": 2}
+    fits = rows_of(long, words, context=101)
+    assert "correction" in {row.role for row in fits.rows}
 
 
 def test_what_nobody_reacted_to_is_counted_not_used() -> None:

@@ -84,6 +84,11 @@ def own_context(config: Mapping[str, Any]) -> int | None:
     return next((n for n in lengths if isinstance(n, int) and n > 0), None)
 
 
+def read_context(folder: Path) -> int:
+    """Tokens that the model in ``folder`` was made for; ``LEAST`` where it does not say."""
+    return own_context(_read(folder)) or LEAST
+
+
 def cache_bytes(config: Mapping[str, Any], element: int) -> int:
     """At most so many bytes of keys and values does a token take, by ``config.json``.
 

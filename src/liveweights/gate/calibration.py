@@ -4,8 +4,9 @@ Candidate and incumbent draft the same recorded prompts, which neither was train
 as they are served. What the drafts would have earned is known where the user's wish is. The
 objective is reward; how much of the incumbent's talking a candidate may drop, and how much its
 silence may cost of the completions that users would have accepted, are bounds, each by the end of
-its interval. Where evidence is too thin for a bound, more is said. What its texts cost, which no
-talking mends, is for the gate to judge.
+its interval, and of those requests alone that may be met with silence: others would dilute them.
+Where evidence is too thin for a bound, more is said. What its texts cost, which no talking mends,
+is for the gate to judge.
 """
 
 from __future__ import annotations
@@ -58,9 +59,10 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     reward, or the bound that made it say more. ``withheld`` is how often either says nothing,
     candidate minus incumbent; ``kept`` the accepted completions of the candidate for one of the
     incumbent's, with ``kept_low`` the lower end of the interval; ``forgone`` the most of its own
-    accepted completions that its silence costs, by the upper end; None where nothing tells. The
-    curves are pairs (share of the drafts that are shown, share of the judged cases in which an
-    accepted one is), with the chosen points.
+    accepted completions that its silence costs, by the upper end; all of the cases that may be met
+    with silence, and None where nothing tells. The curves, of all cases, are pairs (share of the
+    drafts that are shown, share of the judged cases in which an accepted one is), with the chosen
+    points.
     """
 
     cases: int
@@ -243,25 +245,32 @@ class _Drafts:
         ]
         return fit_selection(bound(drafted, self._learn), self.gain, self.cost)
 
+    def _sessions_of(self, among: BoolArray) -> list[str]:
+        return [one for one, chosen in zip(self.sessions, among, strict=True) if chosen]
+
     def shown(self, selection: Selection | None) -> BoolArray:
         return np.array(
             [bool(show(one.candidate, one.case, selection).strip()) for one in self._asked], bool
         )
 
     def withheld(self, shown: BoolArray, confidence: float) -> Difference | None:
-        if not len(shown):
+        if not self.may.any():
             return None
         return paired_difference(
-            (~shown).astype(float), (~self.their_shown).astype(float), self.sessions, confidence
+            (~shown)[self.may].astype(float),
+            (~self.their_shown)[self.may].astype(float),
+            self._sessions_of(self.may),
+            confidence,
         )
 
     def kept(self, shown: BoolArray, confidence: float) -> tuple[float | None, float | None]:
         """Accepted completions for one of the incumbent's, and the lower end of the interval: the
         share at which it would no longer be clear that as many are left (Fieller 1954)."""
-        theirs = int((self.their_right & self.their_shown & self.judged).sum())
+        of = self.judged & self.may
+        theirs = int((self.their_right & self.their_shown & of).sum())
         if not theirs:
             return None, None
-        ours = int((self.right & shown & self.judged).sum())
+        ours = int((self.right & shown & of).sum())
         low, high = 0.0, 1.0
         for _ in range(20):
             middle = (low + high) / 2
@@ -275,13 +284,13 @@ class _Drafts:
         """Whether at least this share of the incumbent's accepted completions is left for sure."""
         if share <= 0.0:
             return True
-        sessions = [s for s, judged in zip(self.sessions, self.judged, strict=True) if judged]
-        if not sessions:
+        of = self.judged & self.may
+        if not of.any():
             return False
         difference = compare_accepted(
-            (self.right & shown)[self.judged],
-            (self.their_right & self.their_shown)[self.judged],
-            sessions,
+            (self.right & shown)[of],
+            (self.their_right & self.their_shown)[of],
+            self._sessions_of(of),
             share=share,
             confidence=confidence,
         )
@@ -294,9 +303,9 @@ class _Drafts:
         return forgone_shares(
             self.confidence[among],
             self.right[among],
-            [session for session, chosen in zip(self.sessions, among, strict=True) if chosen],
+            self._sessions_of(among),
             confidence=confidence,
-            always=int((self.right & self.known & ~among).sum()),
+            always=int((self.right & self.known & self.may & ~among).sum()),
         )
 
     def hidden(self, shown: BoolArray) -> int:

@@ -74,7 +74,15 @@ def gather(
         for row in rows
         if row.reward is not None and len(row.behaviour) == len(row.candidate_answer)
     ]
-    answers = [(candidate[case.generation], incumbent[case.generation]) for case in asked]
+    # Where nothing may be withheld nothing is: beside it, silence elsewhere would look rare.
+    spoken, quiet = (
+        [
+            (candidate[case.generation], incumbent[case.generation])
+            for case in asked
+            if case.may_be_silent == silent
+        ]
+        for silent in (False, True)
+    )
     return Evidence(
         reward=paired_difference(
             _earned(known, candidate, values),
@@ -103,7 +111,9 @@ def gather(
         )
         if rows
         else None,
-        monitors=watch_kinds({"completions": answers, "chats": chats}, settings),
+        monitors=watch_kinds(
+            {"completions": spoken, "completions with silence": quiet, "chats": chats}, settings
+        ),
     )
 
 

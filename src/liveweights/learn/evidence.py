@@ -65,9 +65,10 @@ class Scores:
 
 
 def make_questions(
-    examples: Sequence[Example], rewards: RewardMap, encode: Encode
+    examples: Sequence[Example], rewards: RewardMap, encode: Encode, context: float = math.inf
 ) -> list[Question]:
-    """Of the examples whose prompt and answer are known."""
+    """Of the examples whose prompt and answer are known and fit in the model's ``context`` of so
+    many tokens; without a truth where that does not fit."""
     questions: list[Question] = []
     for example in examples:
         generation = example.generation
@@ -75,19 +76,22 @@ def make_questions(
         answer_ids = generation.output_ids or encode(generation.healed + generation.output)
         if not generation.prompt_ids or not answer_ids:
             continue
+        if len(generation.prompt_ids) + len(answer_ids) > context:
+            continue
         worth = None
         if not generation.withheld:  # nobody knows what it would have earned
             worth = reward(
                 generation.output, example.feedback, rewards, completed=generation.completed_at
             )
         wanted = read_wish(generation, example.feedback, rewards).truth
-        place = answer_place(generation, encode)
+        place = answer_place(generation, encode) or []
+        truth_ids = written_ids(generation, wanted, encode) if wanted and place else []
         questions.append(
             Question(
                 replace(generation, output_ids=answer_ids),
                 worth.value if worth else None,
-                written_ids(generation, wanted, encode) if wanted and place else [],
-                place or [],
+                truth_ids if len(place) + len(truth_ids) <= context else [],
+                place,
             )
         )
     return questions

@@ -13,8 +13,10 @@ from pathlib import Path
 import msgspec
 
 from liveweights.catalog.template import rendering
+from liveweights.engines.context import read_context
 from liveweights.learn import sharing
 from liveweights.learn.baseline import Baseline
+from liveweights.learn.continuations import continue_text
 from liveweights.learn.dialogue import add_follow_ups, read_dialogue, read_opening
 from liveweights.learn.evidence import (
     Question,
@@ -85,14 +87,12 @@ def learn(job: Job, folder: Path) -> Result:
             held_back=[with_prompt_ids(example, tokenizer, render) for example in job.held_back],
         )
 
-    def encode(text: str) -> list[int]:
-        # What a user wrote is text, also where it looks like a special token.
-        ids = tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
-        return list(ids)
+    encode = continue_text(tokenizer)
 
     def encode_template(text: str) -> list[int]:
         return list(tokenizer(text, add_special_tokens=False).input_ids)
 
+    context = read_context(Path(job.base))
     built = build_rows(
         add_follow_ups(job.train, job.follow_ups, dialogue, tokenizer.decode),
         Baseline(job.baseline_weight, job.baseline_total),
@@ -104,6 +104,7 @@ def learn(job: Job, folder: Path) -> Result:
         opening=read_opening(tokenizer),
         earlier=job.earlier,
         held_back=job.held_back,
+        context=context,
     )
     outliers = {describe(group): distance for group, distance in built.outliers.items()}
     report = Report(
@@ -123,7 +124,7 @@ def learn(job: Job, folder: Path) -> Result:
         judges = [example for example in job.held_back if example.generation.id not in out]
         judges = spread(judges, settings.max_scored)
         examples = add_follow_ups(judges, job.follow_ups, dialogue, tokenizer.decode)
-        questions = make_questions(examples, job.rewards, encode)
+        questions = make_questions(examples, job.rewards, encode, context)
         # Before the policy is made: of two models in memory one is enough.
         rival = ask_weights(job.rival, questions, settings).questions if job.rival else None
         policy = Policy(
@@ -132,7 +133,9 @@ def learn(job: Job, folder: Path) -> Result:
             settings,
             Path(job.ways) if job.ways else None,
         )
-        watched = questions or make_questions(spread(job.train, WATCHED), job.rewards, encode)
+        watched = questions or make_questions(
+            spread(job.train, WATCHED), job.rewards, encode, context
+        )
         work = Work(len(watched), len(built.rows) // PART, settings.epochs * len(built.rows))
         tracker = Tracker(work, lambda progress: write_file(folder / PROGRESS, progress))
         policy.passed = tracker.passed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -53,6 +54,11 @@ class Row:
     fresh: bool = False
     experts: bytes | None = None
 
+    @property
+    def length(self) -> int:
+        """Tokens of the longer of the two sequences that it may take."""
+        return max(len(self.prompt_ids), len(self.teacher_ids)) + len(self.answer_ids)
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -89,6 +95,7 @@ def build_rows(
     opening: tuple[int, ...] = (),
     earlier: Mapping[str, int] = NOBODY,
     held_back: Sequence[Example] = (),
+    context: float = math.inf,
 ) -> Rows:
     """Give every example its advantage A = R - b (of a step of an episode, as `credit` has it) and
     its demonstrations, and bound what each key
@@ -98,7 +105,8 @@ def build_rows(
     ``encode`` turns text into token ids and reads no special tokens in it. A completion that was
     shown teaches its text, and what the user wrote instead, where that is known. One that was
     drafted and withheld teaches what the user wrote. Words of the user teach in hindsight, behind
-    the ``opening`` of the model's texts (`dialogue.read_opening`).
+    the ``opening`` of the model's texts (`dialogue.read_opening`). Rows of more tokens than the
+    model's ``context`` are left out: people may write, and other models say, what is longer.
     """
     counts: Counter[str] = Counter()
     masks: Counter[str] = Counter()
@@ -146,11 +154,13 @@ def build_rows(
         taught = _correction(example, voters[example.generation.id], settings, encode)
         rows += taught
         masks["withheld"] += not taught
+    fitting = [row for row in rows if row.length <= context]
+    masks["too_long"] = len(rows) - len(fitting)
     mean = sum(c.reward.value for c in counted) / len(counted) if counted else 0.0
     order = {example.generation.id: place for place, example in enumerate(examples)}
-    rows.sort(key=lambda row: (row.session, order[row.generation]))
+    fitting.sort(key=lambda row: (row.session, order[row.generation]))
     return Rows(
-        rows=bound(rows, settings),
+        rows=bound(fitting, settings),
         baseline=after,
         counts=dict(counts),
         masks=dict(+masks),

@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 
 from liveweights.catalog.template import rendering
+from liveweights.engines.context import read_context
+from liveweights.learn.continuations import continue_text
 from liveweights.learn.dialogue import add_follow_ups, read_dialogue
 from liveweights.learn.evidence import (
     Scores,
@@ -35,12 +37,9 @@ def score(job: Job, candidate: Weights, folder: Path) -> Result:
     with rendering(tokenizer, job.template) as render:
         dialogue = read_dialogue(tokenizer, render)
         examples = [with_prompt_ids(example, tokenizer, render) for example in job.held_back]
-
-    def encode(text: str) -> list[int]:
-        return list(tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids)
-
+    encode = continue_text(tokenizer)
     examples = add_follow_ups(examples, job.follow_ups, dialogue, tokenizer.decode)
-    questions = make_questions(examples, job.rewards, encode)
+    questions = make_questions(examples, job.rewards, encode, read_context(Path(job.base)))
     threads.settle()
     tracker = Tracker(
         Work(len(questions), 0, 0), lambda progress: write_file(folder / PROGRESS, progress)
