@@ -9,11 +9,13 @@ import msgspec
 from tests.learn.families import make_family
 from tests.record.rows import make_feedback, make_generation
 
+from liveweights.cycle.lessons import as_lesson
 from liveweights.learn.job import WEIGHTS, Job
 from liveweights.learn.learner import learn
 from liveweights.learn.rewards import RewardMap
 from liveweights.learn.settings import LearnSettings
 from liveweights.record.example import Example
+from liveweights.replay.goals import most_divergence
 
 
 def imported(number: int, signal: str, user: str | None = None) -> Example:
@@ -84,6 +86,27 @@ def test_a_correction_beyond_the_context_ends_no_cycle(tmp_path: Path) -> None:
     assert result.report.masks == {"too_long": 1}
     assert result.report.taught == 6
     assert [row.candidate_truth is None for row in result.held_back] == [True, False]
+
+
+def test_lessons_alone_are_held_to_the_target_too(tmp_path: Path) -> None:
+    """A teacher's answers are not the model's own, and nothing else was reacted to."""
+    lessons = [as_lesson(imported(number, "accepted"), "small") for number in range(16)]
+    job = Job(
+        base=str(make_family("llama", tmp_path / "llama")),
+        parent=None,
+        incumbent="m@000000000000",
+        train=lessons,
+        held_back=[],
+        baseline_weight={},
+        baseline_total={},
+        rewards=RewardMap(),
+        settings=LearnSettings(rank=4, nodes=128, threads=1, probes=2, learning_rate=0.05),
+    )
+    report = learn(job, tmp_path / "cycle").report
+    assert report.roles == {"correction": 16}
+    assert report.divergence is not None
+    assert report.divergence <= most_divergence(job.settings)
+    assert report.watched == 16
 
 
 def test_votes_are_left_out_of_all_that_was_held_back_also_where_a_part_is_scored(

@@ -183,6 +183,27 @@ def test_one_user_cannot_hold_the_cycle() -> None:
     assert held(built) == pytest.approx(0.1)
 
 
+def test_a_long_correction_counts_for_its_tokens() -> None:
+    said = [
+        example(
+            "a",
+            ("rejected", None),
+            ("correction", "o" * 4000 if user == 0 else "ok"),
+            id=f"{user}.{n}",
+            user=f"u{user}",
+        )
+        for user in range(20)
+        for n in range(8)
+    ]
+    built = rows_of(*said, settings=LearnSettings(outlier_distance=1e6))
+
+    def pull(rows: list[Row]) -> float:
+        return sum(abs(row.weight) * len(row.answer_ids) for row in rows)
+
+    loud = pull([row for row in built.rows if row.voter.user == "default/u0"])
+    assert loud / pull(built.rows) == pytest.approx(0.1)
+
+
 def test_new_users_of_a_key_hold_the_share_of_one() -> None:
     """However many names they have, and before the shares of users."""
     known = [

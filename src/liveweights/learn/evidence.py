@@ -72,8 +72,14 @@ def make_questions(
     questions: list[Question] = []
     for example in examples:
         generation = example.generation
+        place = answer_place(generation, encode) or []
+        wanted = read_wish(generation, example.feedback, rewards).truth
+        truth_ids = written_ids(generation, wanted, encode) if wanted and place else []
         # Of an answer that is known as text, this model's tokens of it: to compare two checkpoints.
-        answer_ids = generation.output_ids or encode(generation.healed + generation.output)
+        # Where nothing was said, as in a teacher's lesson, what should have been is as good.
+        answer_ids = (
+            generation.output_ids or encode(generation.healed + generation.output) or truth_ids
+        )
         if not generation.prompt_ids or not answer_ids:
             continue
         if len(generation.prompt_ids) + len(answer_ids) > context:
@@ -83,9 +89,6 @@ def make_questions(
             worth = reward(
                 generation.output, example.feedback, rewards, completed=generation.completed_at
             )
-        wanted = read_wish(generation, example.feedback, rewards).truth
-        place = answer_place(generation, encode) or []
-        truth_ids = written_ids(generation, wanted, encode) if wanted and place else []
         questions.append(
             Question(
                 replace(generation, output_ids=answer_ids),

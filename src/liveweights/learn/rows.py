@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Literal
 
@@ -160,7 +161,7 @@ def build_rows(
     order = {example.generation.id: place for place, example in enumerate(examples)}
     fitting.sort(key=lambda row: (row.session, order[row.generation]))
     return Rows(
-        rows=bound(fitting, settings),
+        rows=bound(fitting, settings, partial(_influence, settings=settings)),
         baseline=after,
         counts=dict(counts),
         masks=dict(+masks),
@@ -169,6 +170,13 @@ def build_rows(
         left_out=left_out,
         conduct=measure_conduct(find_episodes(examples), rewards),
     )
+
+
+def _influence(row: Row, settings: LearnSettings) -> float:
+    """What a row adds to a step: losses are summed over tokens, but for those of whole answers,
+    and how long a correction is its writer says."""
+    of_answer = row.role == "preference" or (row.role == "policy" and settings.loss == "gspo")
+    return abs(row.weight) * (1 if of_answer else len(row.answer_ids))
 
 
 @dataclass(frozen=True, slots=True)

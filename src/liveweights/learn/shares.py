@@ -27,14 +27,23 @@ Held = TypeVar("Held", bound=_Held)
 
 @dataclass(frozen=True, slots=True)
 class _Holding:
-    """The absolute weight of all that a voter holds."""
+    """The influence of all that a voter holds."""
 
     voter: Voter
     weight: float
 
 
-def bound(rows: Sequence[Held], settings: LearnSettings) -> list[Held]:
+def _weight_of(row: Weighted) -> float:
+    return abs(row.weight)
+
+
+def bound(
+    rows: Sequence[Held],
+    settings: LearnSettings,
+    influence: Callable[[Held], float] = _weight_of,
+) -> list[Held]:
     """Nobody's influence is more than its share of what is left: a user's, a key's, a tenant's.
+    That of a row is in proportion to its weight, which is what is lowered.
 
     To bound one raises the others' shares, so all bounds are applied until they hold together.
     They cannot where the users beside a tenant are so few that they may not hold the rest: then
@@ -42,7 +51,7 @@ def bound(rows: Sequence[Held], settings: LearnSettings) -> list[Held]:
     """
     held: defaultdict[Voter, float] = defaultdict(float)
     for row in rows:
-        held[row.voter] += abs(row.weight)
+        held[row.voter] += influence(row)
     start = [_Holding(voter, weight) for voter, weight in held.items() if weight]
     left = {one.voter: one.weight for one in _bound(start, settings)}
     return [
