@@ -38,8 +38,7 @@ select min(at) from ledger
 where tenant = %(tenant)s and at < %(since)s and (at >= %(before)s or seq > %(before_cut)s)
     and currency <> '{NO_CURRENCY}'
 """
-"""When the first was that could be on an invoice: what has no price, and answers that were imported,
-are on none."""
+"""When the first was that could be on an invoice: what has no price is on none."""
 
 
 class InvoiceError(ValueError):
