@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from liveweights.app.profiles import Known
 from liveweights.catalog.prices import ListedPrice
 from liveweights.config import Config
 from liveweights.meter.budgets import Budget
-from liveweights.meter.price_rows import add_price
+from liveweights.meter.price_rows import add_price, read_book
 from liveweights.meter.prices import EPOCH, PriceRow
 from liveweights.meter.tenants import Terms, create_tenant, set_tenant
 from liveweights.release import models as rows
@@ -65,6 +65,28 @@ def test_a_service_knows_its_prices_costs_and_origins(database_dsn: str, tmp_pat
     assert [model for model, _ in sold] == ["big", "code", "nowhere"]
     assert dict(sold)["nowhere"] == "unknown"
     assert dict(sold)["code"] not in ("", "unknown")
+
+
+def test_a_model_that_is_free_by_the_settings_is_free(database_dsn: str, tmp_path: Path) -> None:
+    """Beside a price of all models, which is the operator's."""
+    free = msgspec.convert({"models": {"small": {}}, "prices": {"small": {}}}, Config)
+    everything = PriceRow(since=EPOCH, input=10**9, output=3 * 10**9)
+
+    async def play() -> None:
+        async with await psycopg.AsyncConnection.connect(database_dsn, autocommit=True) as conn:
+            async with conn.transaction():
+                await add_price(conn, everything, lead=timedelta(0), default=True)
+            for _ in range(2):
+                await start(database_dsn, free, tmp_path)
+            book = await read_book(conn)
+            now = datetime.now(UTC)
+            held = [book.find("acme", model, now).price for model in ("small", "other")]
+            assert [price and (price.model, price.input) for price in held] == [
+                *(("small", 0), (None, 10**9))
+            ]
+            assert ask(database_dsn, "select count(*) from prices where side = 'sale'") == [(2,)]
+
+    asyncio.run(play())
 
 
 HELD = "select side, model from prices where not withdrawn order by id"

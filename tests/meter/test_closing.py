@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Literal
@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.meter.test_ledger import PRICE, add
+from tests.meter.test_ledger import PRICE, add, record, run
 from tests.record.rows import make_generation
 
 from liveweights.meter.invoice import Invoice, Month
@@ -84,6 +84,26 @@ def check(dsn: str, plan: Sequence[Step]) -> None:
 def test_every_entry_is_on_one_invoice(database_dsn: str) -> None:
     add(database_dsn, PRICE)
     check(database_dsn)
+
+
+def test_what_was_never_charged_keeps_no_month_open(database_dsn: str) -> None:
+    """Answers of before there were prices, and imported logs."""
+    add(database_dsn, replace(PRICE, since=datetime(2024, 5, 1, tzinfo=UTC)))
+    ages = {"free": datetime(2022, 1, 1, tzinfo=UTC), "sold": datetime(2024, 5, 2, tzinfo=UTC)}
+    for ledger, named in ((Ledger(), ""), (Ledger(imported=True), "old-")):
+        answers = [
+            make_generation(named + id, tenant="acme", created_at=at) for id, at in ages.items()
+        ]
+        record(database_dsn, *answers, ledger=ledger)
+
+    async def close(conn: Connection) -> None:
+        await conn.set_autocommit(True)
+        may = await close_invoice(conn, "acme", Month.parse("2024-05", ZoneInfo("UTC")), SETTINGS)
+        assert nanos_of(may) > 0
+        later = await close_invoice(conn, "acme", Month.parse("2024-06", ZoneInfo("UTC")), SETTINGS)
+        assert nanos_of(later) == 0
+
+    run(database_dsn, close)
 
 
 async def act(dsn: str, plan: Sequence[Step]) -> None:

@@ -327,15 +327,17 @@ def test_the_settings_file_is_a_short_form(database_dsn: str) -> None:
     for prices, added in (
         ({"live": cheap}, 1),
         ({"live": cheap}, 0),
-        ({"live": dear, "free": Price()}, 1),
-        ({"live": dear}, 0),
+        ({"live": dear, "free": Price()}, 2),
+        ({"live": dear, "free": Price()}, 0),
+        ({"live": dear}, 1),
         ({}, 1),
         ({}, 0),
         ({"live": cheap}, 1),
     ):
         assert run(database_dsn, lambda conn, p=prices: settle(conn, p)) == added
     book = run(database_dsn, read_book)
-    assert [row.input for row in book.prices] == [500_000_000, 5_000_000_000, 0, 500_000_000]
+    inputs = [500_000_000, 0, 5_000_000_000, 0, 0, 500_000_000]
+    assert [row.input for row in book.prices] == inputs
     record(database_dsn, make_generation("old"))  # asked for before anything held
     record(database_dsn, make_generation("new", created_at=datetime.now(UTC) + timedelta(1)))
     assert rows(database_dsn, "select id, amount from ledger order by 1") == [

@@ -15,6 +15,7 @@ import msgspec
 
 from liveweights.meter.invoice import Charges, Invoice, Month, make_statements
 from liveweights.meter.levies import BillingSettings
+from liveweights.meter.money import NO_CURRENCY
 from liveweights.meter.price_rows import read_prices
 from liveweights.meter.tenants import find_zone, read_tenants
 from liveweights.store.database import Connection
@@ -32,10 +33,12 @@ where tenant = %(tenant)s and at < %(until)s and seq <= %(cut)s and at >= %(sinc
     and (at >= %(before)s or seq > %(before_cut)s)
 group by 1, 2, 3, 4, 5, 6, 7
 """
-EARLIER = """
+EARLIER: LiteralString = f"""
 select min(at) from ledger
 where tenant = %(tenant)s and at < %(since)s and (at >= %(before)s or seq > %(before_cut)s)
+    and currency <> '{NO_CURRENCY}'
 """
+"""When the first was that could be on an invoice: what has no price is on none."""
 
 
 class InvoiceError(ValueError):

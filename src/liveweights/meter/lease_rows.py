@@ -81,6 +81,13 @@ using json_to_recordset(%s::json)
 where (l.owner, l.name, l.begins, l.instance)
     = (ended.owner, ended.name, ended.begins, ended.instance)
 """
+_REFUND = """
+update allowances a
+set used = a.used - least(a.used, r.nanos), rest = a.rest + least(a.used, r.nanos)
+from json_to_recordset(%s::json)
+    as r (owner text, name text, begins timestamptz, nanos bigint)
+where (a.owner, a.name, a.begins) = (r.owner, r.name, r.begins)
+"""
 _FORGET = (
     "delete from allowances where begins > '1970-01-02' and begins < now() - interval '100 days'"
 )
@@ -168,6 +175,14 @@ class LeaseRows:
         if ended:
             await conn.execute(_END, (_encode(ended),))
         return grants
+
+
+async def refund(conn: Connection, amounts: Mapping[Place, int]) -> None:
+    """So much that was used of these pools was not: it is there again, in the caller's transaction.
+    Of a pool no more than was used of it, and nothing where there is none."""
+    rows = _encode([_named(place, nanos=amount) for place, amount in sorted(amounts.items())])
+    await conn.execute(_LOCK, (rows,))
+    await conn.execute(_REFUND, (rows,))
 
 
 async def keep_giving_back(dsn: str, limiter: Limiter) -> None:

@@ -246,9 +246,10 @@ async def _last(conn: Connection, source: Source, side: Side) -> dict[str, Price
 
 
 def _is_same(price: PriceRow, last: PriceRow | None) -> bool:
-    """Whether it says the same as the last one; without one, whether it says nothing."""
+    """Whether it says the same as the last one; without one, whether it takes back what was never
+    said. A price of 0 says something: another, such as that of all models, does not hold."""
     if last is None:
-        return price.is_nothing
+        return price.withdrawn
     return replace(price, id=0, since=EPOCH) == replace(last, id=0, since=EPOCH)
 
 

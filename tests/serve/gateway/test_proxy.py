@@ -550,6 +550,23 @@ def test_a_key_that_is_for_certain_models_gets_no_other(
     play(act, settings=settings, authenticator=by)
 
 
+@pytest.mark.parametrize("keys_matter", [True, False])
+def test_no_request_names_another_model_than_it_is_asked_for(keys_matter: bool) -> None:
+    key, keys = with_rights(models=("big",))
+    settings = ApiSettings(require_keys=keys_matter)
+
+    async def act(stage: Scene) -> None:
+        headers = {"authorization": f"Bearer {key}"} if keys_matter else {}
+        for more in ({"MODEL": "dear"}, {"Max_Tokens": 10**5}, {"models": ["dear"]}):
+            before = len(stage.stub.requests)
+            response, body = await stage.ask(headers=headers, **more)
+            assert response.status == (400 if keys_matter else 200), body
+            assert len(stage.stub.requests) - before == (not keys_matter)
+
+    by = make_authenticator(settings, keys=keys) if keys_matter else None
+    play(act, settings=settings, authenticator=by)
+
+
 @pytest.mark.parametrize("limited", [True, False])
 def test_a_key_with_a_budget_gets_nothing_that_nobody_can_price(limited: bool) -> None:
     budgets = (Budget(period="all", nanos=20_000),) if limited else ()

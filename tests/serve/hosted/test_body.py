@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liveweights.serve.hosted.body import BEYOND, OURS, Asked, read_asked, with_model
+from liveweights.serve.gateway.members import BEYOND, COUNTED
+from liveweights.serve.hosted.body import OURS, Asked, read_asked, with_model
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.text(),
@@ -19,7 +20,10 @@ VALUES = st.recursive(
 )
 
 
-@given(st.dictionaries(st.text().filter(lambda name: name.casefold() not in OURS | BEYOND), VALUES))
+NAMES = st.text().filter(lambda name: name.casefold() not in OURS | BEYOND | COUNTED)
+
+
+@given(st.dictionaries(NAMES, VALUES))
 def test_only_the_model_is_another(members: dict[str, Any]) -> None:
     body = json.dumps({**members, "model": "big", "route": {"local_only": True}}).encode()
     after, beyond = with_model(body, "o/gpt")
@@ -57,6 +61,13 @@ def test_nothing_chooses_another_model_or_what_costs_more() -> None:
     after, beyond = with_model(json.dumps(asked).encode(), "m")
     assert json.loads(after) == {"model": "m", "temperature": 0.5}
     assert beyond == [name for name in asked if name not in ("model", "temperature")]
+
+
+def test_no_second_member_says_another_limit() -> None:
+    asked = {"max_tokens": 1, "Max_Tokens": 10**5, "N": 9, "STREAM": True, "n": 1}
+    after, left_out = with_model(json.dumps({**asked, "model": "cheap"}).encode(), "m")
+    assert json.loads(after) == {"model": "m", "max_tokens": 1, "n": 1}
+    assert left_out == ["Max_Tokens", "N", "STREAM"]
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"model": 3}', b"{}", b"\xff", b"[" * 9999])

@@ -28,6 +28,7 @@ from liveweights.serve.gateway.counts import Count
 from liveweights.serve.gateway.delivery import Delivery, is_readable, pass_on
 from liveweights.serve.gateway.headers import from_upstream, to_upstream
 from liveweights.serve.gateway.listener import Listener, while_heard
+from liveweights.serve.gateway.members import check_members
 from liveweights.serve.gateway.metrics import GatewayMetrics
 from liveweights.serve.gateway.objects import Target, find_made, find_target
 from liveweights.serve.gateway.passage import Passage
@@ -165,6 +166,8 @@ class Proxy:
             await gateway.access.check_body(client.tenant, scope["path"], body)
         question = read_question(body, scope["path"])
         question.check()
+        if gateway.access is not None or client.rights.models or permit.has_budget:
+            check_members(body, gateway.upstream.settings.extras)
         check_model(client, question.model)
         caller = identify(headers, question.user, question.said, client, settings, strict=False)
         passage: Passage | None = Passage(

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from liveweights import bounds
+from liveweights.serve.gateway.members import Extra
 
 UPSTREAM_KEY = "LIVEWEIGHTS_UPSTREAM_KEY"
 
@@ -53,6 +54,14 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         dict[str, list[PassedPath]],
         Meta(description="Tenant to its own list, in place of `paths`."),
     ] = msgspec.field(default_factory=dict[str, list[str]])
+    extras: Annotated[
+        list[Extra],
+        Meta(
+            description="Members of requests that pass where keys tell tenants apart or have "
+            "budgets, although with them upstreams choose another model, or what costs more than "
+            "its tokens."
+        ),
+    ] = msgspec.field(default_factory=list[Extra])
     tokenizer: Annotated[
         str,
         Meta(

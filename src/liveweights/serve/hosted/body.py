@@ -8,15 +8,11 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from liveweights.serve.gateway.members import is_beyond, is_disguised
 from liveweights.serve.hosted.dialect import Quirk, adapt
 
 OURS = frozenset({"model", "route"})
 """Members that are for this server."""
-BEYOND = frozenset(
-    {"models", "plugins", "preset", "provider", "service_tier", "web_search_options"}
-)
-"""Members by which upstreams let a request choose another model, or what costs more than its
-tokens: prices, budgets, rights and terms here are of the model that was asked for alone."""
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -41,14 +37,13 @@ def read_asked(body: bytes) -> Asked | None:
 
 def with_model(body: bytes, model: str, quirks: Sequence[Quirk] = ()) -> tuple[bytes, list[str]]:
     """``body``, a JSON object, asking for ``model``, without a route and without what would go
-    ``BEYOND`` that model, which is named; the values of all other members are the same bytes, but
-    for those that the upstream's ``quirks`` are about.
+    ``BEYOND`` that model or be a limit for some servers only, which are named; the values of all
+    other members are the same bytes, but for those that the upstream's ``quirks`` are about.
 
     Some servers read names without regard to case, and of a name that comes twice the first: only
-    one member says which model.
+    one member says which model, and one each limit.
     """
-    members = _members(body)
-    beyond = [name for name in members if name.casefold() in BEYOND]
-    left_out = OURS | BEYOND
-    kept = {name: value for name, value in members.items() if name.casefold() not in left_out}
-    return msgspec.json.encode({"model": model, **adapt(kept, quirks)}), beyond
+    members = {n: value for n, value in _members(body).items() if n.casefold() not in OURS}
+    left_out = [name for name in members if is_beyond(name) or is_disguised(name)]
+    kept = {name: value for name, value in members.items() if name not in left_out}
+    return msgspec.json.encode({"model": model, **adapt(kept, quirks)}), left_out
