@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 
 import pytest
 
 from liveweights.catalog.catalogue import Catalogue
 from liveweights.catalog.filters import UNKNOWN
+from liveweights.terms.decision import Question
+from liveweights.terms.evaluation import evaluate
 from liveweights.terms.facts import Origin, facts_of, unknown_facts
+from liveweights.terms.rules import Conditions, Rule
 
 OWN = """
 [[licences]]
@@ -79,12 +83,23 @@ def test_a_base_without_a_card_is_of_its_organisation(known: Catalogue) -> None:
     far, base = facts.origins
     assert far.licence_kind == "non-commercial"
     assert (base.maker, base.country) == ("DeepSeek", "CN")
+    assert (base.licence, base.licence_kind, base.duties) == (UNKNOWN, UNKNOWN, ())
     nowhere = facts_of(known, known.find("mine/nowhere")).origins
     assert (nowhere[1].name, nowhere[1].maker, nowhere[1].country) == (
         "nobody/knows",
         *[UNKNOWN] * 2,
     )
     assert len(facts_of(known, known.find("mine/near")).origins) == 1
+
+
+def test_a_licence_that_is_not_known_is_denied_where_a_rule_says_so(known: Catalogue) -> None:
+    conditions = Conditions(licence_kind=("unknown",))
+    rule = Rule(name="only-known", on=conditions, then="deny", reason="unknown")
+    route = Question(action="route", day=datetime.date(2026, 11, 29))
+    far = evaluate([rule], facts_of(known, known.find("mine/far")), route)
+    assert far.outcome == "deny"
+    tuned = evaluate([rule], facts_of(known, known.find("mine/tuned")), route)
+    assert tuned.outcome != "deny"
 
 
 def test_whose_base_it_is_is_known_whatever_the_case_of_its_name(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from liveweights.catalog.cards import Card
 class Ancestor:
     """One model that another was derived from; what is not known is None.
 
-    Without a ``card`` it is only named, by the card of what was made of it: its licence is taken
-    for what that card says of the other. ``is_kin``: it is of the same organisation of the hub as
-    that, and says nothing that the other does not.
+    Without a ``card`` it is only named, by the card of what was made of it. ``is_kin``: it is of
+    the same organisation of the hub as that, and says nothing that the other does not: its licence
+    is taken for that one's.
     """
 
     hub_id: str
@@ -48,7 +48,11 @@ def without_card(card: Card, cards: Iterable[Card]) -> Ancestor:
     }
     maker, country = owners.pop() if len(owners) == 1 else (None, None)
     return Ancestor(
-        hub_id=card.base, maker=maker, country=country, licence=card.licence, is_kin=is_kin
+        hub_id=card.base,
+        maker=maker,
+        country=country,
+        licence=card.licence if is_kin else None,
+        is_kin=is_kin,
     )
 
 

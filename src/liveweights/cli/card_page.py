@@ -157,7 +157,7 @@ def _licence(known: Catalogue, card: Card) -> Iterator[str]:
         for duty in known.all_duties(card)
     )
     yield from _section("duties", duties, "paraphrases, not legal advice")
-    for base in known.lineage(card):
+    for base in known.ancestry(card):
         if base.licence != card.licence:
             yield _line("", f"its base {base.hub_id} is under {base.licence or UNKNOWN}")
 

@@ -66,19 +66,15 @@ def kind_of(licence: Licence | None, duties: tuple[Duty, ...]) -> LicenceKind:
 
 def _origins(known: Catalogue, card: Card) -> Iterator[Origin]:
     duties = {one.hub_id: owed for one, owed in known.chain_of_duties(card)}
-    last = card
     yield _origin(known, card, duties[card.hub_id])
     for one in known.ancestry(card):
         if one.card is not None:
-            last = one.card
-            yield _origin(known, last, duties[last.hub_id])
+            yield _origin(known, one.card, duties[one.card.hub_id])
         elif not one.is_kin:
             yield Origin(
                 name=one.hub_id,
                 maker=one.maker or UNKNOWN,
                 country=one.country or UNKNOWN,
-                licence=one.licence or UNKNOWN,
-                licence_kind=kind_of(known.licence(last), known.duties(last)),
             )
 
 
