@@ -44,7 +44,8 @@ async def read_exposure(
 ) -> Exposure:
     """In whole days (UTC); with what would take the place of what is imagined to be ``gone``.
     ``settings`` have all models of the service. Of a window that is not over, what has been is
-    told. Raises CatalogueError, and WindowError where nothing of it has been."""
+    told. Raises CatalogueError, WindowError where nothing of it has been, and WithoutError for what
+    no model is of."""
     now = datetime.now(UTC)
     since, until = window.since, min(window.until, now)
     if since >= until:
@@ -52,6 +53,10 @@ async def read_exposure(
     library = open_library(home, now.date())
     traffic = await read_traffic(conn, since, until)
     served, former = await read_models(conn, settings, library, (one.key for one in traffic))
+    options = await asyncio.to_thread(_options, settings, library, served) if gone else []
+    for one in gone:
+        models = [*(option.model for option in options), *former]
+        one.check(models, library.catalogue.licences)
     learnt = await read_learnt(conn)
     report = await asyncio.to_thread(
         make_exposure,
@@ -68,7 +73,6 @@ async def read_exposure(
     if not gone:
         return report
     today = now.date()
-    options = await asyncio.to_thread(_options, settings, library, served)
     overrides = [one.override for one in await read_overrides(conn, today)]
     book = Book([one.model.facts for one in options], settings.terms, overrides=overrides)
     losses = await asyncio.to_thread(
