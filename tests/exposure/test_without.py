@@ -29,6 +29,8 @@ def test_what_goes_with_it(text: str, gone: set[str]) -> None:
 def test_what_was_derived_from_it_goes_too() -> None:
     tiny = make_served("tiny", "prism-ml/Bonsai-8B-gguf")
     assert list(reasons(tiny, [parse_without("maker=qwen")])) == ["maker Alibaba (Qwen)"]
+    assert list(reasons(tiny, [parse_without("family=Qwen3")])) == ["family Qwen3"]
+    assert tiny.values("family") == ("Bonsai", "Qwen3")
 
 
 @pytest.mark.parametrize("text", ["origin=China", "country=USA", "country=C"])
