@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import psycopg
@@ -22,7 +22,7 @@ from liveweights.catalog.prices import FILE, ListedPrice, PriceList, Provider, e
 from liveweights.config import Config
 from liveweights.exposure.report import Exposure
 from liveweights.exposure.without import parse_without
-from liveweights.insight.window import Window
+from liveweights.insight.window import Window, WindowError
 from liveweights.record.writer import Writer
 from liveweights.store.database import Connection, open_pool
 
@@ -121,6 +121,16 @@ def expose(dsn: str, home: Path, *without: str) -> Exposure:
     return ask(dsn, lambda conn: read_exposure(conn, CONFIG, home, window, gone))
 
 
+def list_price(home: Path) -> Path:
+    """A dollar for a token of ``far``; the folder of the home's catalogue."""
+    price = ListedPrice(provider="far", model="openai/gpt-oss-20b", input=1e6, output=1e6)
+    seller = Provider(name="Far", address="https://api.example", prices={price.model: price})
+    folder = home / FOLDER
+    folder.mkdir()
+    (folder / FILE).write_bytes(encode_prices(PriceList(version="v", providers={"far": seller})))
+    return folder
+
+
 def test_answers_are_those_of_the_base_that_gave_them_and_imported_ones_nobodys(
     switched: str, tmp_path: Path
 ) -> None:
@@ -133,6 +143,48 @@ def test_answers_are_those_of_the_base_that_gave_them_and_imported_ones_nobodys(
     }
     assert report.users_month == 4  # of old, learnt, new and far: an import's were others'
     assert {alias for one in report.duties for alias in one.aliases} <= {"code", "far"}
+
+
+def test_of_a_window_that_is_not_over_the_figures_are_those_of_now(
+    switched: str, tmp_path: Path
+) -> None:
+    now = datetime.now(UTC)
+    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    list_price(tmp_path)
+
+    async def record() -> None:
+        pool = await open_pool(switched)
+        async with Writer(pool, linger=0.0) as writer:
+            for days in (5, 25):
+                await writer.add_generation(
+                    make_generation(
+                        f"late {days}",
+                        alias="far",
+                        checkpoint="openai/gpt-oss-20b@444444444444",
+                        created_at=today - timedelta(days=days),
+                        user=f"user of {days}",
+                    )
+                )
+        await pool.close()
+
+    asyncio.run(record())
+
+    def told(since: datetime, until: datetime) -> Exposure:
+        gone, window = [parse_without("maker=OpenAI")], Window(since, until, 1440)
+        return ask(switched, lambda conn: read_exposure(conn, CONFIG, tmp_path, window, gone))
+
+    def figures(one: Exposure) -> tuple[Any, ...]:
+        return one.until, one.users_month, one.users_days, one.losses[0].substitutes[0].cost.before
+
+    since = today - timedelta(days=9)
+    before, after = figures(told(since, now)), figures(told(since, now + timedelta(days=20)))
+    assert before[1] >= 2
+    assert before[3] > 0
+    assert after[0] <= datetime.now(UTC).date()
+    assert after[1:3] == before[1:3]
+    assert after[3] == pytest.approx(before[3], rel=0.01)
+    with pytest.raises(WindowError, match="still to come"):
+        told(now + timedelta(days=1), now + timedelta(days=2))
 
 
 def test_what_a_tenants_branch_learnt_is_its_models(switched: str, tmp_path: Path) -> None:
@@ -155,11 +207,7 @@ def test_a_model_is_compared_by_what_was_said_of_it_and_not_of_the_base_before(
 
 
 def test_what_a_model_costs_is_what_a_card_of_the_home_says(switched: str, tmp_path: Path) -> None:
-    price = ListedPrice(provider="far", model="openai/gpt-oss-20b", input=1e6, output=1e6)
-    seller = Provider(name="Far", address="https://api.example", prices={price.model: price})
-    folder = tmp_path / FOLDER
-    folder.mkdir()
-    (folder / FILE).write_bytes(encode_prices(PriceList(version="v", providers={"far": seller})))
+    folder = list_price(tmp_path)
 
     def cost() -> float:
         (loss,) = expose(switched, tmp_path, "upstream=api.example").losses
@@ -170,7 +218,7 @@ def test_what_a_model_costs_is_what_a_card_of_the_home_says(switched: str, tmp_p
     listed = cost()
     (folder / "own.toml").write_text(
         "[[models]]\nhub_id = 'openai/gpt-oss-20b'\n[[models.prices]]\nprovider = 'far'\n"
-        f"model = '{price.model}'\ninput = 500_000\noutput = 500_000\nsince = 2026-01-01\n"
+        "model = 'openai/gpt-oss-20b'\ninput = 500_000\noutput = 500_000\nsince = 2026-01-01\n"
     )
     assert cost() == pytest.approx(listed / 2)
 

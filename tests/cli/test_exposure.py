@@ -87,6 +87,8 @@ def test_it_says_what_would_take_the_place_of_what_goes(options: list[str]) -> N
 def test_what_is_not_understood_is_refused(options: list[str]) -> None:
     for words, why in (
         (["--without", "CN"], "write NAME=VALUE"),
+        (["--without", "origin=China"], "two letters"),
+        (["--without", "maker=Moonshoot"], "Moonshot AI"),
         (["--since", "yesterday"], "is not a time"),
     ):
         result = run(*words, *options)

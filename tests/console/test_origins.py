@@ -63,7 +63,12 @@ def test_exposure_is_the_commands(
         assert loss["substitutes"][0]["name"] in shown.text
         none = await client.get("/exposure", params={"without": "country=XX"})
         assert "no model of this service is gone" in none.text
-        for wrong in ({"without": "CN"}, {"since": "soon"}, {"without": "colour=red"}):
+        for wrong in (
+            {"without": "CN"},
+            {"since": "soon"},
+            {"without": "colour=red"},
+            {"without": "maker=Moonshoot"},
+        ):
             assert (await client.get("/exposure.json", params=wrong)).status_code == 400
         del client.headers["authorization"]
         await enter(client, pool, "eve", "viewer", "acme")

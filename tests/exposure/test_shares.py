@@ -58,6 +58,8 @@ def test_a_derived_model_depends_on_both_and_concentrates_on_its_own_maker() -> 
     assert shares["PrismML"].answer_share == 0.75
     assert shares["Alibaba (Qwen)"].answer_share == 1
     assert shares["Alibaba (Qwen)"].aliases == ("chat", "code", "tiny")
+    families = {one.value: one for one in list_shares(served, rows, [], "family", tenants={})}
+    assert (families["Bonsai"].answer_share, families["Qwen3"].answer_share) == (0.75, 1)
     (week,) = list_concentrations(served, rows, "maker")
     assert week.week == START - datetime.timedelta(days=START.weekday())
     assert (week.index, week.largest, week.share) == (0.75**2 + 0.25**2, "PrismML", 0.75)

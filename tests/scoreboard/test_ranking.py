@@ -75,6 +75,26 @@ def test_one_model_alone_has_an_interval_and_no_pair() -> None:
     assert 0 <= ranking.places[0].low <= 0.5 <= ranking.places[0].high <= 1
 
 
+@pytest.mark.parametrize("score", [0.0, 1.0, 1 / 3])
+@pytest.mark.parametrize("size", [1, 4])
+def test_scores_without_spread_have_an_interval(score: float, size: int) -> None:
+    groups = {f"c{i}": f"g{i // size}" for i in range(40)}
+    (place,) = rank([column("a", [score] * 40)], groups).places
+    assert place.low <= place.score <= place.high
+    assert place.high - place.low > 0.08
+    if size == 4:
+        assert place.high - place.low > 0.27  # of ten groups
+
+
+@given(st.lists(st.integers(0, 3), min_size=8, max_size=24), st.integers(1, 3))
+@settings(max_examples=50)
+def test_a_score_is_within_its_interval(thirds: list[int], size: int) -> None:
+    groups = {f"c{i}": f"g{i // size}" for i in range(len(thirds))}
+    (place,) = rank([column("a", [one / 3 for one in thirds])], groups).places
+    assert 0 <= place.low <= place.score <= place.high <= 1
+    assert place.low < place.high
+
+
 def test_wrong_claims_in_a_whole_table_keep_their_level() -> None:
     """Five models that are equally good: a table of ten pairs names any of them better in at most
     5% of 2,000 tables (four standard errors of chance allowed)."""

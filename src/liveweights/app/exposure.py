@@ -25,7 +25,7 @@ from liveweights.exposure.read import (
 )
 from liveweights.exposure.report import Exposure, list_rules, make_exposure
 from liveweights.exposure.without import Without
-from liveweights.insight.window import Window
+from liveweights.insight.window import Window, WindowError
 from liveweights.store.database import Connection
 from liveweights.terms.book import Book
 from liveweights.terms.decision import Question
@@ -43,27 +43,36 @@ async def read_exposure(
     conn: Connection, settings: Config, home: Path, window: Window, gone: Sequence[Without]
 ) -> Exposure:
     """In whole days (UTC); with what would take the place of what is imagined to be ``gone``.
-    ``settings`` have all models of the service. Raises CatalogueError."""
-    library = open_library(home, datetime.now(UTC).date())
-    traffic = await read_traffic(conn, window.since, window.until)
+    ``settings`` have all models of the service. Of a window that is not over, what has been is
+    told. Raises CatalogueError, WindowError where nothing of it has been, and WithoutError for what
+    no model is of."""
+    now = datetime.now(UTC)
+    since, until = window.since, min(window.until, now)
+    if since >= until:
+        raise WindowError(f"the window is still to come: it begins at {since}")
+    library = open_library(home, now.date())
+    traffic = await read_traffic(conn, since, until)
     served, former = await read_models(conn, settings, library, (one.key for one in traffic))
+    options = await asyncio.to_thread(_options, settings, library, served) if gone else []
+    for one in gone:
+        models = [*(option.model for option in options), *former]
+        one.check(models, library.catalogue.licences)
     learnt = await read_learnt(conn)
     report = await asyncio.to_thread(
         make_exposure,
         served,
         traffic,
         learnt,
-        await read_figures(conn, window.until),
-        since=window.since.date(),
-        until=(window.until - timedelta(microseconds=1)).date(),
-        tenants=await read_tenants(conn, window.since, window.until),
+        await read_figures(conn, until),
+        since=since.date(),
+        until=(until - timedelta(microseconds=1)).date(),
+        tenants=await read_tenants(conn, since, until),
         rules=await asyncio.to_thread(list_rules, served, library.catalogue),
         former=former,
     )
     if not gone:
         return report
-    today = datetime.now(UTC).date()
-    options = await asyncio.to_thread(_options, settings, library, served)
+    today = now.date()
     overrides = [one.override for one in await read_overrides(conn, today)]
     book = Book([one.model.facts for one in options], settings.terms, overrides=overrides)
     losses = await asyncio.to_thread(
@@ -71,7 +80,7 @@ async def read_exposure(
         options,
         gone,
         traffic,
-        days=(window.until - window.since) / DAY,
+        days=(until - since) / DAY,
         denied_by=lambda name: _denied_by(book, settings, name, today),
         learnt={one.alias: one for one in learnt},
         reactions=await count_reactions(conn),

@@ -49,6 +49,8 @@ async def read_exposure(conn: Connection, subject: Subject, asked: Asked) -> Exp
         raise bad_request(f"{error}.", "without") from None
     try:
         report = await subject.sources.read_exposure(conn, window, gone)
+    except WithoutError as error:
+        raise bad_request(f"{error}.", "without") from None
     except ValueError as error:
         raise ApiError(409, f"{error}", code="catalogue_refused") from None
     return Exposed(

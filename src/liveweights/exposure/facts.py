@@ -46,8 +46,6 @@ class Served:
             return (self.upstream,)
         if dimension == "hardware":
             return (self.hardware,)
-        if dimension == "family":
-            return ((self.card and self.card.family) or UNKNOWN,)
         return tuple(dict.fromkeys(getattr(one, dimension) for one in self.facts.origins))
 
 

@@ -41,8 +41,9 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
         return self.mean + self.shift
 
 
-def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Both ends of a proportion's score interval (Wilson 1927); 0 and 1 without trials."""
+def wilson(successes: float, trials: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Both ends of a proportion's score interval (Wilson 1927); 0 and 1 without trials. Successes
+    may be the sum of what is in [0, 1], which spreads no more."""
     if trials == 0:
         return 0.0, 1.0
     z = NormalDist().inv_cdf(0.5 + confidence / 2)

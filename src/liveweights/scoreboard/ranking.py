@@ -13,6 +13,9 @@ from liveweights.gate.statistics import Difference, paired_difference, wilson
 from liveweights.scoreboard.letters import assign_letters
 from liveweights.scoreboard.randomisation import randomised_difference, smallest_p, widen
 
+ROUNDING = 1e-12
+"""Standard errors below it are of equal means."""
+
 
 class Column(msgspec.Struct, frozen=True, kw_only=True):
     """What one model scored, in [0, 1], by case: the mean of its attempts."""
@@ -138,15 +141,21 @@ def _interval(
     scores_C: Sequence[float], groups_C: Sequence[str], confidence: float
 ) -> tuple[float, float]:
     """Of a mean score: Wilson's where cases are independent and right or wrong, else the wider of
-    Student's t, clustered by group, and that of swapped groups, within [0, 1]."""
-    if len(set(groups_C)) == len(scores_C) and set(scores_C) <= {0.0, 1.0}:
+    Student's t, clustered by group, and that of swapped groups, within [0, 1]. Where all groups
+    have one mean, nothing tells how far cases of a group depend on each other: each counts as one
+    trial of Wilson's."""
+    score, count = sum(scores_C) / len(scores_C), len(set(groups_C))
+    if count == len(scores_C) and set(scores_C) <= {0.0, 1.0}:
         return wilson(round(sum(scores_C)), len(scores_C), confidence)
     zeros = [0.0] * len(scores_C)
     clustered = paired_difference(scores_C, zeros, groups_C, confidence)
     mean, _ = widen(clustered, scores_C, zeros, groups_C)
     if mean.low is None or mean.high is None:
         return 0.0, 1.0
-    return max(0.0, mean.low), min(1.0, mean.high)
+    low, high = mean.low, mean.high
+    if (clustered.standard_error or 0.0) <= ROUNDING:
+        low, high = wilson(score * count, count, confidence)
+    return min(score, max(0.0, low)), max(score, min(1.0, high))
 
 
 def _detectable(strict: Difference, power: float) -> float | None:

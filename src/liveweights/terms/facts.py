@@ -28,6 +28,7 @@ class Origin:
     name: str
     maker: str = UNKNOWN
     country: str = UNKNOWN
+    family: str = UNKNOWN
     licence: str = UNKNOWN
     licence_kind: LicenceKind = UNKNOWN
     duties: tuple[Duty, ...] = ()
@@ -83,6 +84,7 @@ def _origin(known: Catalogue, card: Card, duties: tuple[Duty, ...]) -> Origin:
         name=card.hub_id,
         maker=card.maker or UNKNOWN,
         country=card.country or UNKNOWN,
+        family=card.family or UNKNOWN,
         licence=card.licence or UNKNOWN,
         licence_kind=kind_of(known.licence(card), duties),
         duties=duties,
