@@ -6,11 +6,13 @@ from typing import Any
 
 import msgspec
 import pytest
+import torch
 
 from liveweights.learn.baseline import Baseline
+from liveweights.learn.losses.kto import kto_loss
 from liveweights.learn.rewards import RewardMap
 from liveweights.learn.rows import Row, Rows, build_rows
-from liveweights.learn.settings import LearnSettings
+from liveweights.learn.settings import LearnSettings, PolicyLoss
 from liveweights.record.example import Example
 from liveweights.record.feedback import Feedback
 from liveweights.record.generation import Generation
@@ -202,6 +204,52 @@ def test_a_long_correction_counts_for_its_tokens() -> None:
 
     loud = pull([row for row in built.rows if row.voter.user == "default/u0"])
     assert loud / pull(built.rows) == pytest.approx(0.1)
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("loss", ["topr", "gspo"])
+def test_long_texts_hold_no_more_than_short_ones(loss: PolicyLoss, known: bool) -> None:
+    """What a user writes instead is as long as they like, and losses sum over its tokens."""
+    given: dict[str, Any] = {} if known else {"logprobs": [], "raw_logprobs": []}
+    long = [
+        example(
+            "a", ("rejected", None), ("correction", "x" * 400), id=f"l{n}", user="long", **given
+        )
+        for n in range(10)
+    ]
+    rest = [
+        example(
+            "b", ("rejected", None), ("correction", "yes"), id=f"r{n}", user=f"u{n % 20}", **given
+        )
+        for n in range(200)
+    ]
+    settings = LearnSettings(outlier_distance=1e6, loss=loss)
+    assert settings.known_votes <= 10
+
+    def pull(row: Row) -> float:
+        if row.role == "policy" and loss == "gspo":
+            return abs(row.weight)
+        slope = settings.kto_beta / 4 if row.role == "preference" else 1.0
+        return abs(row.weight) * slope * len(row.answer_ids)
+
+    rows = rows_of(*long, *rest, settings=settings).rows
+    of_long = sum(pull(row) for row in rows if row.voter.user == "default/long")
+    assert of_long / sum(map(pull, rows)) == pytest.approx(settings.user_share)
+
+
+@pytest.mark.parametrize("positive", [True, False])
+@pytest.mark.parametrize("tokens", [3, 30])
+def test_a_preferences_first_gradient_grows_with_its_tokens(positive: bool, tokens: int) -> None:
+    settings = LearnSettings()
+    logprobs_T = torch.full((tokens,), -1.0, requires_grad=True)
+    kto_loss(
+        logprobs_T,
+        logprobs_T.detach(),
+        torch.tensor([0.7 if positive else -0.7]),
+        torch.zeros(tokens, dtype=torch.long),
+        reference_point=torch.tensor(0.0),
+        beta=settings.kto_beta,
+    ).sum().backward()  # pyright: ignore[reportUnknownMemberType]
+    assert logprobs_T.grad is not None
+    assert float(logprobs_T.grad.abs().sum()) == pytest.approx(0.7 * settings.kto_beta / 4 * tokens)
 
 
 def test_new_users_of_a_key_hold_the_share_of_one() -> None:

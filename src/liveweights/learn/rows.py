@@ -173,10 +173,13 @@ def build_rows(
 
 
 def _influence(row: Row, settings: LearnSettings) -> float:
-    """What a row adds to a step: losses are summed over tokens, but for those of whole answers,
-    and how long a correction is its writer says."""
-    of_answer = row.role == "preference" or (row.role == "policy" and settings.loss == "gspo")
-    return abs(row.weight) * (1 if of_answer else len(row.answer_ids))
+    """How much of an update's first gradient a row is, in tokens: losses are summed over these, and
+    how long a correction is its writer says. Of `gspo` an answer is one; of KTO each token has the
+    slope of the sigmoid, beta / 4 where the policy is the incumbent."""
+    if row.role == "policy" and settings.loss == "gspo":
+        return abs(row.weight)
+    slope = settings.kto_beta / 4 if row.role == "preference" else 1.0
+    return abs(row.weight) * slope * len(row.answer_ids)
 
 
 @dataclass(frozen=True, slots=True)
