@@ -156,6 +156,10 @@ def test_a_bill_is_made_checked_proved_and_found_out(
     assert "no cycle that made this read the feedback 'f9'" in unread.stderr
 
     file = folder / "bom.cdx.json"
+    for unsigned in (folder, file):
+        checked = run("verify-bom", str(unsigned), "--key", str(tmp_path / "key.pub"), *options)
+        assert checked.exit_code == 1
+        assert f"{SIGNATURE} is missing" in " ".join(checked.stderr.split())
     file.write_text(printed.stdout.replace("Alibaba (Qwen)", "Somebody"))
     checked = run("verify-bom", str(folder), "--record", *options)
     assert checked.exit_code == 1
@@ -287,7 +291,17 @@ def test_a_signed_bill_holds_until_a_byte_is_changed(
     refused = run("verify-bom", str(folder), "--key", str(stranger), *options)
     assert refused.exit_code == 1
     file = folder / "bom.cdx.json"
+    with_key = ["verify-bom", str(file), "--key", str(public), *options]
+    assert "signed" in run("verify-bom", str(file), *options).stdout
+    assert "signed" in run(*with_key).stdout
     file.write_bytes(file.read_bytes() + b" ")
-    refused = run("verify-bom", str(folder), *options)
+    for words in (["verify-bom", str(folder), *options], with_key):
+        refused = run(*words)
+        assert refused.exit_code == 1
+        assert "does not hold" in refused.stderr
+    (folder / SIGNATURE).unlink()
+    refused = run(*with_key)
     assert refused.exit_code == 1
-    assert "does not hold" in refused.stderr
+    assert "is missing" in refused.stderr
+    plain = run("verify-bom", str(file), *options)
+    assert (plain.exit_code, "signed" in plain.stdout) == (0, False)

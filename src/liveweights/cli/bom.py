@@ -136,14 +136,15 @@ def verify_bom(
     settings = read_config(config, home)
     if record:
         settings = with_all_added(settings, home)
-    file = path / FILE if path.is_dir() else path
+    file, folder = (path / FILE, path) if path.is_dir() else (path, path.parent)
     public = key or (Path(settings.signing.public_key) if settings.signing.public_key else None)
+    checks_signature = key is not None or path.is_dir() or (folder / signing.SIGNATURE).is_file()
     wrong: list[str] = []
     try:
         content = file.read_bytes()
         document = read_document(content)
-        if path.is_dir() and public is not None:
-            signing.check_folder(path, public.expanduser())
+        if checks_signature and public is not None:
+            signing.check_folder(folder, public.expanduser())
         if fault := find_fault(content):
             wrong.append(f"it does not keep to CycloneDX 1.7: {fault}")
         elif record:
@@ -160,7 +161,7 @@ def verify_bom(
     if wrong:
         raise typer.Exit(1)
     checked = ["valid CycloneDX 1.7"]
-    if path.is_dir() and public is not None:
+    if checks_signature and public is not None:
         checked.append("signed")
     checked += ["as the record has it"] if record else []
     checked += ["the reaction was read"] if proof else []

@@ -43,10 +43,10 @@ class Without:
         if self.dimension == "country" or self.value == UNKNOWN:
             return
         values = {value for model in models for value in model.values(self.dimension)}
-        values |= {
-            "licence": {*licences},
-            "licence_kind": {*get_args(LicenceKind)},
-        }.get(self.dimension, set())
+        if self.dimension == "licence":
+            values |= {*licences}
+        if self.dimension == "licence_kind":
+            values |= {*get_args(LicenceKind)}
         if not any(self.means(value) for value in values):
             told = sorted(value for value in values if value)
             near = get_close_matches(self.value, told, 3) or told
