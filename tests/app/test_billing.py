@@ -177,7 +177,7 @@ def test_a_tenant_may_take_the_currency_of_the_settings(database_dsn: str, tmp_p
             await create_tenant(conn, "acme", Terms(budgets=budgets))
             with pytest.raises(PricesRefused):
                 await start(database_dsn, config, tmp_path)
-            await set_tenant(conn, "acme", {"currency": "EUR"})
+            await set_tenant(conn, "acme", {"currency": "EUR", "budgets": budgets})
             await start(database_dsn, config, tmp_path)
 
     asyncio.run(play())

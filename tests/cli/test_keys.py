@@ -35,7 +35,17 @@ def test_a_tenant_and_its_keys(
 ) -> None:
     monkeypatch.setenv(DATABASE_URL, database_dsn)
     good("tenants", "create", "acme", "--time-zone", "Europe/Berlin", "--budget", "month=250.00")
-    good("tenants", "set", "acme", "--concurrency", "3", "--currency", "EUR")
+    good(
+        "tenants",
+        "set",
+        "acme",
+        "--concurrency",
+        "3",
+        "--currency",
+        "EUR",
+        "--budget",
+        "month=250.00",
+    )
     (tenant,) = json.loads(good("tenants", "list", "--json"))
     assert (tenant["limits"]["concurrency"], tenant["currency"]) == (3, "EUR")
     assert tenant["budgets"] == [{"period": "month", "nanos": 250_000_000_000}]

@@ -42,8 +42,27 @@ def test_what_may_be_spent_is_in_the_currency_of_the_prices(database_dsn: str, w
         ask(database_dsn, WAYS[way])
     ask(database_dsn, lambda conn: set_tenant(conn, "acme", {"currency": "EUR"}))
     ask(database_dsn, WAYS[way])
-    with pytest.raises(CurrencyError, match="in USD"):
+    with pytest.raises(CurrencyError, match="USD"):
         ask(database_dsn, lambda conn: set_tenant(conn, "acme", {"currency": "USD"}))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_amounts_are_not_turned_into_another_currency(database_dsn: str, way: str) -> None:
+    """There is no price that the other currency would not fit."""
+    make(database_dsn)
+    ask(database_dsn, WAYS[way])
+    changes = {"currency": "JPY", "note": "moved"}
+    told = {"budget": "--no-budgets", "credit": "another tenant", "key": "revoke them first"}[way]
+    with pytest.raises(CurrencyError, match=f"USD.* as much in JPY.*{told}"):
+        ask(database_dsn, lambda conn: set_tenant(conn, "acme", changes))
+    ask(database_dsn, lambda conn: set_tenant(conn, "acme", {"currency": "USD", "note": "here"}))
+    anew: dict[str, Any] = {**changes, "budgets": (Budget(period="month", nanos=10**11),)}
+    if way != "budget":
+        with pytest.raises(CurrencyError):
+            ask(database_dsn, lambda conn: set_tenant(conn, "acme", anew))
+        return
+    changed = ask(database_dsn, lambda conn: set_tenant(conn, "acme", anew))
+    assert (changed.currency, changed.budgets) == ("JPY", anew["budgets"])
 
 
 def test_a_tenant_that_is_refused_is_not_made(database_dsn: str) -> None:

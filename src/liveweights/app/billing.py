@@ -14,7 +14,7 @@ from liveweights.catalog.prices import ListedPrice
 from liveweights.config import Config, read_tables
 from liveweights.meter.money import NANOS
 from liveweights.meter.price_rows import (
-    CurrencyError,
+    ForeignPrice,
     Sold,
     check_currency,
     list_settled,
@@ -81,21 +81,22 @@ async def _settle(dsn: str, prices: Mapping[str, Price] | None, known: Mapping[s
         await settle_sold(conn, [_sold(one) for one in known.values()])
         try:
             await check_currency(conn)
-        except CurrencyError as error:
+        except ForeignPrice as error:
             raise PricesRefused(_explain(error)) from error
     if added:
         log.info("%d prices of the settings and of providers' lists hold from now on", added)
 
 
-def _explain(error: CurrencyError) -> str:
+def _explain(error: ForeignPrice) -> str:
     price, tenant, currency = error.price, error.tenant, error.currency
     if price.source != "settings":
         return f"Budgets would not hold: {error}."
     return (
         f"[prices.{price.model}] in the settings file is in {price.currency}, and the tenant "
         f"{tenant!r} has a budget or credit in {currency}; nothing converts currencies. Write "
-        f'currency = "{currency}" there; or let the tenant be billed in {price.currency}: '
-        f"`liveweights tenants set {tenant} --currency {price.currency}`; or give it a price of "
+        f'currency = "{currency}" there; or where it has paid nothing in advance, let the '
+        f"tenant be billed in {price.currency}: `liveweights tenants set {tenant} --currency "
+        f"{price.currency}`, with its budgets said anew; or give it a price of "
         f"its own: `liveweights prices add {price.model} --tenant {tenant} --currency {currency} "
         "--input ... --output ...`, and start the service a minute later, when that holds."
     )

@@ -51,16 +51,21 @@ class PriceError(ValueError):
 
 
 class CurrencyError(PriceError):
-    """What ``tenant`` may spend is in one currency, and a price that it would pay in another:
-    nothing converts them."""
+    """What a tenant may spend would be in two currencies, and nothing converts them; the message
+    says what to do."""
+
+
+class ForeignPrice(CurrencyError):
+    """What ``tenant`` may spend is in one currency, and a price that it would pay in another."""
 
     def __init__(self, tenant: str, currency: str, price: PriceRow) -> None:
         super().__init__(
             f"the tenant {tenant!r} has a budget or credit in {currency}, and would pay for "
             f"{price.model or 'every model'} in {price.currency}: add a price in {currency} "
             f"with `liveweights prices add {price.model or '*'} --tenant {tenant} --currency "
-            f"{currency}` first, or let its currency be {price.currency} with `liveweights "
-            f"tenants set {tenant} --currency {price.currency}`"
+            f"{currency}` first, or where it has paid nothing in advance, let its currency be "
+            f"{price.currency} with `liveweights tenants set {tenant} --currency "
+            f"{price.currency}`, and its budgets said anew there"
         )
         self.tenant = tenant
         self.currency = currency
@@ -214,7 +219,7 @@ async def _check_budgets(conn: Connection, tenant: str | None, since: datetime) 
     book = await read_book(conn)
     for name, currency in budgeted:
         if (price := book.find_foreign(name, currency, since)) is not None:
-            raise CurrencyError(name, currency, price)
+            raise ForeignPrice(name, currency, price)
 
 
 async def _check_markup(conn: Connection, price: PriceRow) -> None:

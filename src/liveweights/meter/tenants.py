@@ -13,7 +13,7 @@ from msgspec import Meta
 from psycopg.types.json import Jsonb
 
 from liveweights.meter.budgets import Budgets, check_budgets
-from liveweights.meter.price_rows import check_currency, reserve_prices
+from liveweights.meter.price_rows import CurrencyError, check_currency, reserve_prices
 from liveweights.meter.settings import RateLimits
 from liveweights.store.database import Connection
 
@@ -81,6 +81,12 @@ def _tenant(row: tuple[Any, ...]) -> Tenant:
     return msgspec.convert(dict(zip(_COLUMNS, row, strict=True)), Tenant)
 
 
+BUDGETED_KEYS = """
+select id from api_keys
+where tenant = %s and revoked_at is null and coalesce(rights -> 'budgets', '[]') <> '[]'
+order by id
+"""
+"""Ids of a tenant's keys that open something and have a budget."""
 Unreadable = Callable[[str, msgspec.ValidationError], None]
 """Told the name of a row that cannot be read, and why."""
 
@@ -150,12 +156,14 @@ async def create_tenant(conn: Connection, name: str, terms: Terms) -> Tenant:
 
 async def set_tenant(conn: Connection, name: str, changes: Mapping[str, Any]) -> Tenant:
     """Change some of its ``Terms``. Raises TenantError, ValueError for what does not fit them,
-    CurrencyError."""
+    CurrencyError also where amounts that were said before would be in another currency."""
     async with conn.transaction():
         await reserve_prices(conn)
         tenant = await read_tenant(conn, name, lock=True)
         known = {field: getattr(tenant, field) for field in Terms.__struct_fields__}
         terms = msgspec.convert(msgspec.to_builtins({**known, **changes}), Terms)
+        if terms.currency != tenant.currency:
+            await _check_amounts(conn, tenant, terms.currency, anew="budgets" in changes)
         assignments = ", ".join(f"{field} = %({field})s" for field in Terms.__struct_fields__)
         cursor = await conn.execute(
             f"update tenants set {assignments} where name = %(name)s returning {_SHOWN}".encode(),
@@ -164,6 +172,28 @@ async def set_tenant(conn: Connection, name: str, changes: Mapping[str, Any]) ->
         row = cast(tuple[Any, ...], await cursor.fetchone())
         await check_currency(conn, name)
         return _tenant(row)
+
+
+async def _check_amounts(conn: Connection, tenant: Tenant, currency: str, *, anew: bool) -> None:
+    """None was said of it in the currency that it has: credit, budgets of its keys, and its own but
+    where they are said ``anew``. Raises CurrencyError."""
+    name, before = tenant.name, tenant.currency
+    if tenant.credit is not None:
+        raise CurrencyError(
+            f"the tenant {name!r} has paid in advance in {before}, which would be as much in "
+            f"{currency}: its currency stays; create another tenant for {currency}"
+        )
+    if tenant.budgets and not anew:
+        raise CurrencyError(
+            f"the tenant {name!r} has budgets in {before}, which would be as much in {currency}: "
+            "say them anew in the same change, or take them away (--budget, --no-budgets)"
+        )
+    cursor = await conn.execute(BUDGETED_KEYS, (name,))
+    if ids := [id for (id,) in await cursor.fetchall()]:
+        raise CurrencyError(
+            f"keys of the tenant {name!r} have budgets in {before}, which would be as much in "
+            f"{currency}: revoke them first, and make others afterwards: {', '.join(ids)}"
+        )
 
 
 async def add_credit(conn: Connection, name: str, nanos: int, why: str) -> Tenant:
