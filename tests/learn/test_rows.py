@@ -204,6 +204,8 @@ def test_a_long_correction_counts_for_its_tokens() -> None:
 
     loud = pull([row for row in built.rows if row.voter.user == "default/u0"])
     assert loud / pull(built.rows) == pytest.approx(0.1)
+
+
 @pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("loss", ["topr", "gspo"])
 def test_long_texts_hold_no_more_than_short_ones(loss: PolicyLoss, known: bool) -> None:
