@@ -24,12 +24,15 @@ class _Asked(msgspec.Struct):
     input: str | list[dict[str, Any]] | None = None
 
 
-def with_prompt_ids(example: Example, tokenizer: Any, render: Render) -> Example:
-    """``example`` with its prompt in the tokens that our own API would have made of it.
+def with_prompt_ids(example: Example, tokenizer: Any, render: Render, lead: str = "") -> Example:
+    """``example`` with its prompt in the tokens that our own API would have made of it, and as
+    ``healed`` the ``lead`` that answers of chats begin with (`dialogue.Dialogue.lead`).
 
     Those that have ids keep them. What cannot be said in this model's chat template is left
     without, and teaches nothing.
     """
+    if lead and example.generation.endpoint == "chat" and not example.generation.healed:
+        example = replace(example, generation=replace(example.generation, healed=lead))
     generation = example.generation
     if generation.prompt_ids or not generation.prompt:
         return example
