@@ -258,7 +258,7 @@ BLANKS = ("\n\n", "\n")
 def answer_place(generation: Generation, encode: Encode) -> list[int] | None:
     """Token ids after which the answer stands: the prompt's and, where the model thought before it
     answered, those of what it thought, with its marks. None where it thought to the end: no answer
-    was begun. Of an answer whose tokens are not known, what was thought is not known either."""
+    was begun. Of an answer that is known as text the prompt has its thought (`passages`)."""
     thought = generation.usage.get("reasoning_tokens", 0)
     output = generation.output_ids
     if not thought or not output:
