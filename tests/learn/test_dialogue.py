@@ -54,6 +54,21 @@ def test_other_conversations_and_longer_gaps_are_not_follow_ups(dialogue: Dialog
     assert dialogue.follow_up(ids("<user>Other?</>\n<assistant>"), ids(SECOND), text) is None
 
 
+def test_the_blank_that_answers_begin_with_is_the_templates() -> None:
+    def llama2(turns: Any, tools: Any = None, variables: Any = None, /) -> str:
+        return "".join(
+            f" {t['content']} </s>"
+            if t["role"] == "assistant"
+            else f"<s>[INST] {t['content']} [/INST]"
+            for t in turns
+        )
+
+    spaced, plain = (read_dialogue(ByteTokenizer(), render) for render in (llama2, in_tags))
+    assert spaced is not None
+    assert plain is not None
+    assert (spaced.lead, plain.lead) == (" ", "")
+
+
 def test_hindsight_stands_at_the_end_of_the_users_message(dialogue: Dialogue) -> None:
     told = text(hindsight_prompt(ids(FIRST), "No, Canberra.", dialogue, ids))
     assert told.startswith("<user>Capital of Australia?\n\n(")

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from tests.record.rows import make_generation
-from tests.serve.api.doubles import make_api, make_tokenizer, render_here
+from tests.serve.api.doubles import TEMPLATE, make_api, make_tokenizer, render_here
+from tests.serve.api.test_family_templates import FOLDER as TEMPLATES
 
 from liveweights.learn.passages import prompt_text, with_prompt_ids
 from liveweights.record.example import Example
@@ -70,6 +71,37 @@ def test_control_tokens_that_a_user_spells_out_are_text(asked: dict[str, Any]) -
     assert tokenizer.decode(ids) == HI.replace("hi", FORGED)
     assert api.chat(FORGED).status == 200
     assert ids == api.engine.calls[-1][1]
+
+
+OPENED = TEMPLATE + "{% if add_generation_prompt %}<think>\n{% endif %}"
+QWEN3 = (TEMPLATES / "qwen3.jinja").read_text()
+
+
+@pytest.mark.parametrize(
+    ("template", "reasoning", "output_ids", "end"),
+    [
+        (OPENED, "Hm.", [], "assistant\n<think>\nHm.\n</think>\n\n"),
+        (QWEN3, "Hm.", [], "assistant\n<think>\nHm.\n</think>\n\n"),
+        (QWEN3, "", [], "assistant\n<think>\n\n</think>\n\n"),
+        (QWEN3, "Hm.", [1], "assistant\n"),
+        (OPENED, "", [], ""),
+        (TEMPLATE, "Hm.", [], "assistant\n"),
+    ],
+)
+def test_an_answer_known_as_text_stands_behind_its_thought(
+    template: str, reasoning: str, output_ids: list[int], end: str
+) -> None:
+    """Or behind none, where the template can say so; else there is no place for it."""
+    tokenizer = make_tokenizer(template=template)
+    asked = json.dumps({"messages": [{"role": "user", "content": "hi"}]})
+    generation = make_generation(
+        "g", prompt_ids=[], prompt=asked, reasoning=reasoning, output_ids=output_ids
+    )
+    example = with_prompt_ids(Example(generation, ()), tokenizer, render_here(tokenizer))
+    prompt = tokenizer.decode(example.generation.prompt_ids)
+    assert prompt.endswith(end)
+    assert bool(prompt) == bool(end)
+    assert not end or prompt.rpartition("<|im_start|>")[2] == end
 
 
 def test_ids_that_are_known_are_kept() -> None:

@@ -95,6 +95,14 @@ def test_a_correction_is_learnt_in_the_answers_place_not_in_the_thought() -> Non
     assert row.prompt_ids == [1, 2]
 
 
+@pytest.mark.parametrize("written", ["ok", " ok"])
+def test_an_answer_of_a_chat_has_one_blank_before_it(written: str) -> None:
+    """Users, and other servers, cut it off or do not."""
+    given = example("bad", ("rejected", None), ("correction", written), endpoint="chat")
+    (row,) = (row for row in rows_of(given).rows if row.role == "correction")
+    assert row.answer_ids == [ord(c) for c in " ok"]
+
+
 def test_where_no_answer_was_begun_there_is_no_place_for_one() -> None:
     assert correction_of([70, 71, 72], 3) == []
 

@@ -29,6 +29,13 @@ EFFORT = "reasoning_effort"
 SWITCHES = ("enable_thinking", "thinking")
 """Variables of templates that turn thinking on and off: Qwen, GLM and Nemotron; DeepSeek and
 others."""
+THOUGHT_MARKS = (
+    ("<think>", "</think>"),
+    ("[THINK]", "[/THINK]"),
+    ("◁think▷", "◁/think▷"),
+    ("<seed:think>", "</seed:think>"),
+)
+"""Of Qwen, DeepSeek, Kimi, GLM, MiniMax and Nemotron; Mistral; Kimi-VL; Seed-OSS."""
 _SHORT = 1 << 15
 """Bytes of a question up to which it is one of the short ones."""
 _START_SECONDS = 120.0

@@ -38,10 +38,12 @@ class Closing:
 @dataclass(frozen=True, slots=True)
 class Dialogue:
     """``between`` stands between an answer and the user's next message, one of ``closings`` (at
-    least one: that without any variables first) between that and the next answer."""
+    least one: that without any variables first) between that and the next answer, which begins
+    with the white space ``lead``."""
 
     between: str
     closings: tuple[Closing, ...]
+    lead: str = ""
 
     @property
     def closing_ids(self) -> tuple[int, ...]:
@@ -80,7 +82,7 @@ def read_dialogue(tokenizer: Any, render: Render) -> Dialogue | None:
     makes nothing of them."""
     roles = ("user", "assistant", "user")
     turns = [{"role": r, "content": m} for r, m in zip(roles, _MARKS, strict=True)]
-    between, closings = "", dict[str, Closing]()
+    between, lead, closings = "", "", dict[str, Closing]()
     for variables in MANNERS:
         try:
             text, begun = render(turns, None, variables), render(turns[:1], None, variables)
@@ -88,10 +90,12 @@ def read_dialogue(tokenizer: Any, render: Render) -> Dialogue | None:
             if variables is NOTHING:
                 return None
             continue
-        _, second, rest = text.partition(_MARKS[1])
+        asked, second, rest = text.partition(_MARKS[1])
         apart, third, closing = rest.partition(_MARKS[2])
         if not closings and not (second and third and apart and closing):
             return None
+        if not closings and asked.startswith(begun) and asked[len(begun) :].isspace():
+            lead = asked[len(begun) :]
         between = between or apart
         if not closing:
             continue
@@ -99,7 +103,7 @@ def read_dialogue(tokenizer: Any, render: Render) -> Dialogue | None:
         pairs = enumerate(zip(begun, text, strict=False))
         shared = next((place for place, (ours, theirs) in pairs if ours != theirs), len(begun))
         closings.setdefault(closing, Closing(closing, tuple(ids), begun[shared:]))
-    return Dialogue(between, tuple(closings.values()))
+    return Dialogue(between, tuple(closings.values()), lead)
 
 
 def read_opening(tokenizer: Any) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ from liveweights.learn.drift import measure_drift
 from liveweights.learn.job import HeldBack, Moved, Weights
 from liveweights.learn.policy import Policy
 from liveweights.learn.rewards import RewardMap, reward
-from liveweights.learn.rows import Encode, answer_place, written_ids
+from liveweights.learn.rows import Encode, answer_place, behind, written_ids
 from liveweights.learn.sampled import find_behaviour, find_temperature
 from liveweights.learn.settings import LearnSettings
 from liveweights.learn.tree import TokenRow
@@ -78,7 +78,7 @@ def make_questions(
         # Of an answer that is known as text, this model's tokens of it: to compare two checkpoints.
         # Where nothing was said, as in a teacher's lesson, what should have been is as good.
         answer_ids = (
-            generation.output_ids or encode(generation.healed + generation.output) or truth_ids
+            generation.output_ids or encode(behind(generation, generation.output)) or truth_ids
         )
         if not generation.prompt_ids or not answer_ids:
             continue

@@ -81,10 +81,11 @@ def learn(job: Job, folder: Path) -> Result:
     tokenizer = read_tokenizer(Path(job.base))
     with rendering(tokenizer, job.template) as render:
         dialogue = read_dialogue(tokenizer, render)
+        lead = dialogue.lead if dialogue else ""
         job = msgspec.structs.replace(
             job,
-            train=[with_prompt_ids(example, tokenizer, render) for example in job.train],
-            held_back=[with_prompt_ids(example, tokenizer, render) for example in job.held_back],
+            train=[with_prompt_ids(one, tokenizer, render, lead) for one in job.train],
+            held_back=[with_prompt_ids(one, tokenizer, render, lead) for one in job.held_back],
         )
 
     encode = continue_text(tokenizer)

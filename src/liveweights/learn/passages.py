@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from liveweights.catalog.control import ControlTokens
-from liveweights.catalog.template import Render, TemplateRefusal
+from liveweights.catalog.template import THOUGHT_MARKS, Render, TemplateRefusal
+from liveweights.learn.dialogue import MANNERS
 from liveweights.record.example import Example
 from liveweights.record.generation import Generation
 
@@ -24,12 +27,15 @@ class _Asked(msgspec.Struct):
     input: str | list[dict[str, Any]] | None = None
 
 
-def with_prompt_ids(example: Example, tokenizer: Any, render: Render) -> Example:
-    """``example`` with its prompt in the tokens that our own API would have made of it.
+def with_prompt_ids(example: Example, tokenizer: Any, render: Render, lead: str = "") -> Example:
+    """``example`` with its prompt in the tokens that our own API would have made of it, and as
+    ``healed`` the ``lead`` that answers of chats begin with (`dialogue.Dialogue.lead`).
 
     Those that have ids keep them. What cannot be said in this model's chat template is left
     without, and teaches nothing.
     """
+    if lead and example.generation.endpoint == "chat" and not example.generation.healed:
+        example = replace(example, generation=replace(example.generation, healed=lead))
     generation = example.generation
     if generation.prompt_ids or not generation.prompt:
         return example
@@ -38,7 +44,8 @@ def with_prompt_ids(example: Example, tokenizer: Any, render: Render) -> Example
 
 
 def prompt_ids(generation: Generation, tokenizer: Any, render: Render) -> list[int]:
-    """Token ids of the prompt that was asked; none where they cannot be made."""
+    """Token ids of the prompt that was asked; none where they cannot be made. Of an answer that is
+    known as text, also those of its thought, or of an end to thinking: behind them it stands."""
     try:
         asked = msgspec.json.decode(generation.prompt, type=_Asked)
     except msgspec.MsgspecError:
@@ -59,10 +66,15 @@ def prompt_ids(generation: Generation, tokenizer: Any, render: Render) -> list[i
         {name: value if name == "role" else hidden.hide(value) for name, value in message.items()}
         for message in map(_plain, messages)
     ]
+    tools = hidden.hide(asked.tools)
     try:
-        text = render(turns, hidden.hide(asked.tools))
+        text = render(turns, tools)
     except TemplateRefusal:
         return []
+    if not generation.output_ids:
+        thought = hidden.hide(generation.reasoning)
+        template = str(tokenizer.chat_template or "")
+        text = _think(text, thought, template, lambda manner: render(turns, tools, manner))
 
     def encode(part: str) -> list[int]:
         return list(tokenizer.encode(part, add_special_tokens=False))
@@ -72,6 +84,25 @@ def prompt_ids(generation: Generation, tokenizer: Any, render: Render) -> list[i
         for part, said in hidden.pieces(text)
         for id in (control.spell(part, encode) if said else encode(part))
     ]
+
+
+def _think(text: str, thought: str, template: str, ask: Callable[[Mapping[str, Any]], str]) -> str:
+    """The prompt ``text`` up to where an answer is due: its ``thought`` thought out, or thinking
+    switched off; empty where the template opens a thought of which nothing is known. ``ask``
+    renders the prompt in another manner."""
+    known = (marks for marks in THOUGHT_MARKS if any(mark in template for mark in marks))
+    begin, end = next(known, ("", ""))
+    if not begin:
+        return text
+    told = text.rstrip()
+    if thought.strip() and not told.endswith(end):
+        opened = told if told.endswith(begin) else text + begin
+        return f"{opened}\n{thought.strip()}\n{end}\n\n"
+    for manner in MANNERS:
+        with suppress(TemplateRefusal):
+            if (closed := ask(manner)).rstrip().endswith(end):
+                return closed
+    return "" if told.endswith(begin) else text
 
 
 def prompt_text(generation: Generation) -> str:

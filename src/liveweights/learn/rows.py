@@ -221,7 +221,7 @@ def _answer(
     incumbent: str,
 ) -> Row | None:
     """The served answer: tokens as they were sampled, or as text where an upstream gave none."""
-    answer = generation.output_ids or encode(generation.healed + generation.output)
+    answer = generation.output_ids or encode(behind(generation, generation.output))
     if not answer:
         return None
     behaviour = find_behaviour(generation)
@@ -237,6 +237,13 @@ def _answer(
     )
 
 
+def behind(generation: Generation, text: str) -> str:
+    """An answer's text as it goes on behind the prompt. A chat's may have its blank already."""
+    if generation.endpoint == "chat" and text[:1].isspace():
+        return text
+    return generation.healed + text
+
+
 def written_ids(generation: Generation, text: str, encode: Encode) -> list[int]:
     """Token ids of what a user wrote in the answer's place, up to the last visible character.
 
@@ -244,7 +251,7 @@ def written_ids(generation: Generation, text: str, encode: Encode) -> list[int]:
     one's indentation are a single token), and that is not known: a newline by itself would be
     learnt as a token that the model never meets there.
     """
-    return encode((generation.healed + text).rstrip())
+    return encode(behind(generation, text).rstrip())
 
 
 BLANKS = ("\n\n", "\n")
@@ -254,7 +261,7 @@ BLANKS = ("\n\n", "\n")
 def answer_place(generation: Generation, encode: Encode) -> list[int] | None:
     """Token ids after which the answer stands: the prompt's and, where the model thought before it
     answered, those of what it thought, with its marks. None where it thought to the end: no answer
-    was begun. Of an answer whose tokens are not known, what was thought is not known either."""
+    was begun. Of an answer that is known as text the prompt has its thought (`passages`)."""
     thought = generation.usage.get("reasoning_tokens", 0)
     output = generation.output_ids
     if not thought or not output:

@@ -36,7 +36,8 @@ def score(job: Job, candidate: Weights, folder: Path) -> Result:
     tokenizer = read_tokenizer(Path(job.base))
     with rendering(tokenizer, job.template) as render:
         dialogue = read_dialogue(tokenizer, render)
-        examples = [with_prompt_ids(example, tokenizer, render) for example in job.held_back]
+        lead = dialogue.lead if dialogue else ""
+        examples = [with_prompt_ids(one, tokenizer, render, lead) for one in job.held_back]
     encode = continue_text(tokenizer)
     examples = add_follow_ups(examples, job.follow_ups, dialogue, tokenizer.decode)
     questions = make_questions(examples, job.rewards, encode, read_context(Path(job.base)))

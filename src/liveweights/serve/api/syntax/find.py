@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from liveweights.catalog.template import THOUGHT_MARKS
 from liveweights.serve.api.syntax import (
     deepseek,
     glm,
@@ -19,14 +20,6 @@ from liveweights.serve.api.syntax import (
 from liveweights.serve.api.syntax.protocol import Syntax
 from liveweights.serve.api.syntax.thinking import Tags, Thinker
 from liveweights.serve.api.tokenization import Tokenizer
-
-PAIRS = (
-    ("<think>", "</think>"),
-    ("[THINK]", "[/THINK]"),
-    ("◁think▷", "◁/think▷"),
-    ("<seed:think>", "</seed:think>"),
-)
-"""Of Qwen, DeepSeek, Kimi, GLM, MiniMax and Nemotron; Mistral; Kimi-VL; Seed-OSS."""
 
 
 def takes_tools(template: str) -> bool:
@@ -74,7 +67,7 @@ def find_thinker(tokenizer: Tokenizer) -> Thinker | None:
     vocabulary = tokenizer.get_vocab()
     if harmony.CHANNEL in template:
         return harmony.Channels(vocabulary)
-    for begin, end in PAIRS:
+    for begin, end in THOUGHT_MARKS:
         ids = vocabulary.get(begin), vocabulary.get(end)
         if begin in template or end in template or None not in ids:
             section = vocabulary.get(kimi.SECTION_BEGIN)
