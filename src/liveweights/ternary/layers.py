@@ -50,7 +50,7 @@ class Packed:
     def __init__(self) -> None:
         self.product: DeviceProduct | None = None
 
-    def __deepcopy__(self, memo: object) -> Packed:
+    def __deepcopy__(self, _memo: object) -> Packed:
         return self
 
     @property
