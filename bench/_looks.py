@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from _rows import Row
+from liveweights import __version__
 from liveweights.replay.developer import Outcome, Position, judge
 from liveweights.replay.measure import Measurement
 
@@ -21,10 +22,18 @@ class Looks:
         self._file = file
 
     async def find(
-        self, row: Row, places: Sequence[Position], look: Callable[[], Awaitable[Measurement]]
+        self,
+        row: Row,
+        places: Sequence[Position],
+        look: Callable[[], Awaitable[Measurement]],
+        *,
+        base: str,
+        max_tokens: int,
     ) -> Measurement:
-        """What was kept for ``row``'s base at these places, else what ``look`` finds."""
-        asked = "\0".join((row.model, row.engine, row.precision, *(p.prompt for p in places)))
+        """What was kept for ``row``'s ``base``, by the id of its content, at these places, else
+        what ``look`` finds. Another version may serve it otherwise."""
+        served = (base, row.engine, row.precision, str(max_tokens), __version__)
+        asked = "\0".join((*served, *(place.prompt for place in places)))
         key = hashlib.sha256(asked.encode()).hexdigest()
         kept = self._read()
         if key in kept:

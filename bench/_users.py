@@ -111,9 +111,12 @@ class Developers:
 
     async def look(self, whole: bool) -> Measurement:
         places = self._places if whole else self._places[: self._watched]
-        look = partial(self._circle.measure, self._circle.live, places)
-        base = self._circle.live is self._circle.base
-        return await (self._looks.find(self._row, places, look) if base else look())
+        circle = self._circle
+        look = partial(circle.measure, circle.live, places)
+        if circle.live is not circle.base:
+            return await look()
+        most = circle.traffic.max_tokens
+        return await self._looks.find(self._row, places, look, base=circle.base.id, max_tokens=most)
 
     def watch(self, incumbent: Measurement, candidate: Measurement) -> dict[str, Any]:
         before = incumbent.outcomes[: self._watched]

@@ -14,16 +14,10 @@ from hypothesis import strategies as st
 from tests.learn.families import FAMILIES, make_config
 
 from liveweights.engines import context
-from liveweights.engines.context import (
-    LEAST,
-    cache_bytes,
-    choose_context,
-    fit_context,
-    own_context,
-    with_context,
-)
+from liveweights.engines.context import cache_bytes, choose_context, fit_context, with_context
 from liveweights.engines.settings import EngineSettings
 from liveweights.weights.checkpoint import Checkpoint
+from liveweights.weights.context import LEAST
 
 GIB = 2**30
 QWEN = {  # Qwen2.5-0.5B's
@@ -63,10 +57,7 @@ def test_a_token_takes_what_transformers_keeps_of_it(name: str) -> None:
 
 
 def test_a_model_inside_of_a_larger_one_is_found() -> None:
-    assert own_context({"text_config": QWEN}) == 32768
     assert cache_bytes({"text_config": QWEN}, 2) == 24 * 2 * 2 * 64 * 2
-    assert own_context({"n_positions": 1024}) == 1024
-    assert own_context({"max_position_embeddings": None}) is None
 
 
 @given(

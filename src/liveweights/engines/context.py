@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,20 +12,13 @@ from liveweights.engines.settings import EngineSettings
 from liveweights.machine import available_memory
 from liveweights.weights.checkpoint import Checkpoint
 from liveweights.weights.content import source_files, weight_files
+from liveweights.weights.context import LEAST, own_context, read_config
 
 log = logging.getLogger(__name__)
 
-LEAST = 2048
-"""Tokens that are tried however little memory there is, and where nothing says how many a model
-was made for."""
 SHARE = 0.5
 """Of the memory that weights leave, for keys and values."""
 _STEP = 256
-# As vLLM reads them (vllm/config/model.py).
-_LENGTHS = (
-    "max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "model_max_length",
-    "max_sequence_length",
-)  # fmt: skip
 _NO_CACHE = ("linear_attention", "mamba", "moe", "mlp")
 """Kinds of layers that keep no keys and values of each token."""
 
@@ -54,7 +45,7 @@ def with_context(
 def choose_context(base: Checkpoint, element: int, *, rows: int, memory: int) -> int:
     """Tokens of context of ``base``, said in the log: its own, or as many as ``memory`` bytes hold
     of each of ``rows`` requests, with keys and values of ``element`` bytes."""
-    config = _read(base.folder)
+    config = read_config(base.folder)
     own = own_context(config)
     if own is None:
         log.info("context of %d tokens: %s does not say what it was made for", LEAST, base.id)
@@ -77,18 +68,6 @@ def fit_context(own: int, token_bytes: int, *, rows: int, memory: int) -> int:
     return min(own, max(LEAST, most - most % _STEP))
 
 
-def own_context(config: Mapping[str, Any]) -> int | None:
-    """Tokens that a model was made for, by its ``config.json``; None where it does not say."""
-    text = config.get("text_config") or config
-    lengths = (text.get(name) for name in _LENGTHS)
-    return next((n for n in lengths if isinstance(n, int) and n > 0), None)
-
-
-def read_context(folder: Path) -> int:
-    """Tokens that the model in ``folder`` was made for; ``LEAST`` where it does not say."""
-    return own_context(_read(folder)) or LEAST
-
-
 def cache_bytes(config: Mapping[str, Any], element: int) -> int:
     """At most so many bytes of keys and values does a token take, by ``config.json``.
 
@@ -109,10 +88,3 @@ def cache_bytes(config: Mapping[str, Any], element: int) -> int:
         return layers * (rank + number("qk_rope_head_dim")) * element
     size = number("head_dim") or (width // heads if heads else 0)
     return layers * 2 * (number("num_key_value_heads") or heads) * size * element
-
-
-def _read(folder: Path) -> dict[str, Any]:
-    try:
-        return json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}

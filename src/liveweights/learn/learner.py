@@ -13,7 +13,6 @@ from pathlib import Path
 import msgspec
 
 from liveweights.catalog.template import rendering
-from liveweights.engines.context import read_context
 from liveweights.learn import sharing
 from liveweights.learn.baseline import Baseline
 from liveweights.learn.continuations import continue_text
@@ -54,6 +53,7 @@ from liveweights.learn.trust import Line, find_scale, is_near
 from liveweights.learn.update import update
 from liveweights.learn.voters import describe
 from liveweights.weights.checkpoint import Kind
+from liveweights.weights.context import read_context
 from liveweights.weights.models import read_tokenizer
 from liveweights.weights.probes import FILE as PROBES
 

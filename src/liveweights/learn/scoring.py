@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 
 from liveweights.catalog.template import rendering
-from liveweights.engines.context import read_context
 from liveweights.learn.continuations import continue_text
 from liveweights.learn.dialogue import add_follow_ups, read_dialogue
 from liveweights.learn.evidence import (
@@ -23,6 +22,7 @@ from liveweights.learn.learner import write_file
 from liveweights.learn.passages import with_prompt_ids
 from liveweights.learn.progress import Tracker, Work
 from liveweights.learn.threads import Threads
+from liveweights.weights.context import read_context
 from liveweights.weights.models import read_tokenizer
 
 
