@@ -7,10 +7,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 
+import psycopg
 import pytest
 from typer.testing import CliRunner
 
 from liveweights.cli import app
+from liveweights.config import DATABASE_URL
 from liveweights.service_key import make_key
 
 RUNNER = CliRunner()
@@ -109,6 +111,35 @@ def test_the_service_of_the_home_is_asked_as_itself(url: str, suite: str, tmp_pa
     Handler.shown.clear()
     RUNNER.invoke(app, arguments)
     assert Handler.shown == {f"Bearer {key}"}
+
+
+def test_no_transaction_is_open_while_it_asks(
+    url: str, suite: str, database_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would keep who archives, forgets or migrates waiting for as long."""
+    monkeypatch.setenv(DATABASE_URL, database_dsn)
+    with psycopg.connect(database_dsn) as conn:
+        conn.execute(
+            "insert into checkpoints (id, kind, folder, card) values ('bad', 'base', '/', '{}')"
+        )
+        conn.execute("insert into aliases (name, live) values ('code', 'bad')")
+    found: set[int] = set()
+    answer = Handler.do_POST
+
+    def look(handler: Handler) -> None:
+        query = (
+            "select count(*) from pg_stat_activity"
+            " where datname = current_database() and state = 'idle in transaction'"
+        )
+        with psycopg.connect(database_dsn, autocommit=True) as conn:
+            found.add((conn.execute(query).fetchone() or (-1,))[0])
+        answer(handler)
+
+    monkeypatch.setattr(Handler, "do_POST", look)
+    asked = ["gate", suite, "--candidate", "good", "--url", url, "--cases", "5"]
+    result = RUNNER.invoke(app, asked)
+    assert result.exit_code in (0, 3), result.output
+    assert found == {0}
 
 
 def test_answers_are_kept_and_not_asked_again(url: str, suite: str, tmp_path: Path) -> None:

@@ -527,6 +527,40 @@ def test_a_cycle_that_fails_leaves_no_canary_to_users(
     on_product(database_dsn, tmp_path, test)
 
 
+@pytest.mark.usefixtures("same_weights")
+def test_a_canary_is_taken_back_with_its_cycle_or_not_at_all(
+    database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the cycle would be said to have been taken back by hand."""
+
+    async def fail(*_: object) -> ledger.Cycle:
+        raise ValueError("what nobody foresaw")
+
+    async def away(*_: object, **__: object) -> ledger.Cycle:
+        raise psycopg.OperationalError("the database is away")
+
+    async def test(product: Product) -> None:
+        await product.use(20)
+        cycle = await turn_until(product, "warming")
+        assert cycle.candidate is not None
+        async with product.pool.connection() as conn:
+            await canaries.start_canary(conn, "code", cycle.candidate, 0.1, reason="r")
+            for state in ("gating", "canary"):
+                cycle = await ledger.advance(conn, cycle, state)
+        monkeypatch.setattr(trying.Trying, "look", fail)
+        with monkeypatch.context() as patch:
+            patch.setattr(ledger, "advance", away)
+            with pytest.raises(psycopg.OperationalError):
+                await product.worker().turn()
+        async with product.pool.connection() as conn:
+            assert (await aliases.read(conn, "code")).canary == cycle.candidate
+        ended = await product.worker().turn()
+        assert ended is not None
+        assert ended.outcome == "failed"
+
+    on_product(database_dsn, tmp_path, test)
+
+
 @pytest.mark.parametrize(("taught", "outcome"), [(0, "no_signal"), (1, "rejected")])
 def test_votes_are_left_out_also_where_nothing_comes_of_the_cycle(
     database_dsn: str,

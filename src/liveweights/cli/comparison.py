@@ -60,6 +60,7 @@ async def compare(
             if "held-back" in model.gate.suites:
                 asked = [await _find(conn, name) for name in (candidate, incumbent)]
                 held_back = await read_held_back(conn, model, asked)
+            await conn.commit()  # asking takes long, and who archives or forgets must not wait
         asking = Asking(
             url=url,
             candidate=candidate,

@@ -21,6 +21,7 @@ from liveweights.cli.rights import (
 from liveweights.meter import tenants as rows
 from liveweights.meter.budgets import show_budgets
 from liveweights.meter.money import parse_money, show_money
+from liveweights.meter.price_rows import reserve_prices
 from liveweights.meter.settings import show_limits
 from liveweights.meter.tenants import Tenant, TenantName, Terms
 from liveweights.release.retention import remove_pruned
@@ -151,6 +152,7 @@ def set_tenant(
     _terms(changes)
 
     async def do(conn: Connection) -> tuple[Tenant, Event]:
+        await reserve_prices(conn)  # before the tenant, as all do who need both
         tenant = await rows.read_tenant(conn, name, lock=True)
         limits = None if no_limits else change_limits(tenant.limits, **said)
         given = {**changes, "limits": limits} if limits != tenant.limits else changes

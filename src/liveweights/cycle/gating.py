@@ -85,20 +85,27 @@ class Gating:
             async with self.shop.pool.connection() as conn:
                 return await ledger.advance(conn, cycle, "warming", learning=learning)
         checkpoint = await finish(partial(self._store_selection, cycle, calibration.selection))
-        async with self.shop.pool.connection() as conn:
-            reason = await self.shop.register(conn, cycle, checkpoint)
-        if reason is not None:
-            return await self.shop.end(
-                cycle, "rejected", reason, candidate=checkpoint.id, learning=learning
-            )
         drafts = {one.case.generation: one.candidate for one in asked}
-        await drafting.keep(checkpoint.id, cases, drafts)
-        async with self.shop.pool.connection() as conn:
-            after = await ledger.advance(
-                conn, cycle, "warming", candidate=checkpoint.id, learning=learning
-            )
+        # One with `advance`: of a cycle that was ended meanwhile nothing is registered.
+        async with self.shop.pool.connection() as conn, conn.transaction():
+            reason = await self.shop.register(conn, cycle, checkpoint)
+            if reason is None:
+                await drafting.keep(conn, checkpoint.id, cases, drafts)
+                after = await ledger.advance(
+                    conn, cycle, "warming", candidate=checkpoint.id, learning=learning
+                )
+                await deployments.keep_warm(conn, checkpoint.id, settings.cycle.load_seconds * 2)
+            else:
+                after = await ledger.advance(
+                    conn,
+                    cycle,
+                    "ended",
+                    outcome="rejected",
+                    reason=reason,
+                    candidate=checkpoint.id,
+                    learning=learning,
+                )
             await deployments.let_go(conn, cycle.candidate)
-            await deployments.keep_warm(conn, checkpoint.id, settings.cycle.load_seconds * 2)
             return after
 
     def _store_selection(self, cycle: Cycle, selection: Selection) -> Checkpoint:

@@ -77,7 +77,7 @@ class Workshop:
 
     async def end(self, cycle: Cycle, outcome: str, reason: str, **columns: Any) -> Cycle:
         """The cycle has come to this; its canary, if one runs, is nobody's then, and ends too."""
-        async with self.pool.connection() as conn:
+        async with self.pool.connection() as conn, conn.transaction():
             if cycle.candidate and cycle.state == "canary":
                 await canaries.abort_canary(
                     conn, cycle.alias, checkpoint=cycle.candidate, cycle=cycle.id, reason=reason

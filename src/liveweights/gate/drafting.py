@@ -11,7 +11,7 @@ from liveweights.gate.drafts import keep_drafts, read_drafts
 from liveweights.gate.questions import ask, ending, prompt_size, served
 from liveweights.gate.scoring import Case
 from liveweights.record.generation import Generation
-from liveweights.store.database import Pool
+from liveweights.store.database import Connection, Pool
 
 PART = 64
 """Drafts that are kept together: what is lost when the service or the worker is killed."""
@@ -64,20 +64,20 @@ class Drafting:
 
     async def keep(
         self,
+        conn: Connection,
         checkpoint: str,
         cases: Sequence[tuple[Case, Generation]],
         drafts: Mapping[str, Draft],
     ) -> None:
-        """As what ``checkpoint`` would say to these of the cases."""
-        async with self.pool.connection() as conn:
-            await keep_drafts(
-                conn,
-                self.cycle,
-                checkpoint=checkpoint,
-                engine=self.engine,
-                drafts=drafts,
-                asked=_digest(cases),
-            )
+        """As what ``checkpoint`` would say to these of the cases, in the caller's transaction."""
+        await keep_drafts(
+            conn,
+            self.cycle,
+            checkpoint=checkpoint,
+            engine=self.engine,
+            drafts=drafts,
+            asked=_digest(cases),
+        )
 
     async def ask(
         self,
@@ -126,11 +126,20 @@ class Drafting:
             try:
                 await self.ask(checkpoint, part, answered=note)
             except Exception:
-                await self.keep(checkpoint, part, new)
+                await self._keep(checkpoint, part, new)
                 raise
-            await self.keep(checkpoint, part, new)
+            await self._keep(checkpoint, part, new)
             known |= new
         return known
+
+    async def _keep(
+        self,
+        checkpoint: str,
+        cases: Sequence[tuple[Case, Generation]],
+        drafts: Mapping[str, Draft],
+    ) -> None:
+        async with self.pool.connection() as conn:
+            await self.keep(conn, checkpoint, cases, drafts)
 
 
 def _short_first(cases: Sequence[tuple[Case, Generation]]) -> list[tuple[Case, Generation]]:
