@@ -37,6 +37,8 @@ def test_what_is_read_otherwise_is_refused_by_name(body: bytes, named: str) -> N
         b'{"model": "a", "tools": [{"model": 1, "MODEL": 2, "n": 1}], "n": 2, "user": "\\ud83d"}',
         b'{"model": "a", "messages": [{"content": "\\"model\\": {\\"n\\": 1}"}]}',
         b'{"web_search_options": {}}',
+        b'{"model": "a", "service_tier": "auto", "provider": null}',
+        b'{"user": "\\ud83d", "service_tier": "default", "models": null}',
     ],
 )
 def test_all_else_passes(body: bytes) -> None:

@@ -24,6 +24,9 @@ COUNTED = frozenset(
 )
 """Members that say what a request may use, and whether it is charged."""
 
+STANDARD = ("auto", "default")
+"""Tiers that cost what is known: what the operator has set there, or the price of the list."""
+
 _NAMED = re.compile(rb'"(' + "|".join(sorted(COUNTED)).encode() + rb')"\s*:')
 _members = msgspec.json.Decoder(dict[str, Raw]).decode
 
@@ -31,14 +34,16 @@ _members = msgspec.json.Decoder(dict[str, Raw]).decode
 def check_members(body: bytes, allowed: Collection[str]) -> None:
     """``body`` is a JSON object in which every server reads the same model and limits, and which
     chooses nothing ``BEYOND`` these but what is ``allowed``. Raises ApiError 400."""
-    names = _list_names(body)
+    members = _list_members(body)
+    names = [name for name, _ in members]
     if misread := find_misread(names):
         message = (
             f"Servers differ in what they make of {', '.join(map(repr, misread))}: say each of "
             "these once, in small letters."
         )
         raise bad_request(message, misread[0], "ambiguous_parameter")
-    if beyond := [name for name in names if is_beyond(name) and name.casefold() not in allowed]:
+    beyond = [name for name, value in members if is_beyond(name) and not _is_free(name, value)]
+    if beyond := [name for name in beyond if name.casefold() not in allowed]:
         message = (
             f"{', '.join(map(repr, beyond))} may choose another model, or what costs more than its "
             "tokens, at the server behind this gateway; ask without."
@@ -67,17 +72,22 @@ def find_misread(names: Iterable[str]) -> list[str]:
     return found
 
 
-def _list_names(body: bytes) -> list[str]:
-    """Of an object's members, as often as they come."""
+def _is_free(name: str, value: Any) -> bool:
+    """Whether a member ``BEYOND`` chooses nothing: some clients send all that they know."""
+    said = msgspec.json.decode(value) if isinstance(value, Raw) else value
+    return said is None or (name == "service_tier" and said in STANDARD)
+
+
+def _list_members(body: bytes) -> list[tuple[str, Any]]:
+    """Of an object, as often as they come: names, and values as bytes or decoded."""
     written = _NAMED.findall(body)
     try:
-        names = list(_members(body))
+        members = _members(body)
     except msgspec.DecodeError:
-        names = None  # half of a surrogate pair
-    if names is not None and len(written) == len(set(written)) and b"\\u" not in body:
-        return names
+        members = None  # half of a surrogate pair
+    if members is not None and len(written) == len(set(written)) and b"\\u" not in body:
+        return list(members.items())
     try:
-        pairs: Any = json.loads(body, object_pairs_hook=list)
+        return json.loads(body, object_pairs_hook=list)
     except RecursionError:
         raise bad_request("The request body is nested too deeply.") from None
-    return [name for name, _ in pairs]
