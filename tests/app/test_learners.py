@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+import psycopg
 import pytest
 from tests.record.rows import make_feedback, make_generation
 
@@ -157,6 +158,42 @@ def test_a_tenant_that_has_said_enough_learns_until_it_is_removed(
         assert "code:acme" not in here._of_tenants
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+        await here.close()
+        await pool.close()
+
+    asyncio.run(go())
+
+
+def test_what_was_learnt_from_a_removed_tenant_is_marked_before_its_files_go(
+    database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever happens in the rest of the look: files that are gone have no rows that miss them."""
+
+    async def away(*_: object, **__: object) -> None:
+        raise psycopg.OperationalError("the database is away")
+
+    monkeypatch.setattr(learners, "found_branches", away)
+    learn = {"per_tenant": True, "tenant_min_feedback": 2}
+    config = msgspec.convert({"learn": learn}, Config)
+
+    async def go() -> None:
+        pool = await open_pool(database_dsn)
+        own = Checkpoint("code@00000000acee", "adapter", tmp_path / "own", BASE, BASE)
+        own.folder.mkdir()
+        async with pool.connection() as conn:
+            await register(conn, Checkpoint(BASE, "base", Path("/")), {})
+            await aliases.create(conn, "code", BASE)
+            await create_tenant(conn, "acme", Terms())
+            await branches.create_branch(conn, "code", "acme")
+            await register(conn, own, {"tenant": "acme"})
+            await moves.promote(conn, "code:acme", own.id, reason="r")
+            await remove_tenant(conn, "acme")
+        place = Place(config, tmp_path, database_dsn)
+        here = Learners(pool, place, url="http://127.0.0.1:9", owner="one", known={})
+        await here._look()
+        async with pool.connection() as conn:
+            assert await read_owners(conn) == []
+            assert (await aliases.read(conn, "code:acme")).live == BASE
         await here.close()
         await pool.close()
 

@@ -218,6 +218,7 @@ class Learners:
         for tenant in sorted(gone):
             await forget_tenant(conn, tenant)
             log.info("%s was removed, and with it what was learnt from it alone", tenant)
+        await conn.commit()  # before files go, and before it counts as done
         self._forgotten |= gone
         if gone:
             place = self._place
