@@ -39,7 +39,12 @@ MODELS = {
         "pricing": {"input": 1.0, "output": 2.0},
     },
     "stiff": {"id": "stiff", "checkpoint": "stiff@1", "owned_by": "liveweights"},
-    "bad": {"id": "bad", "checkpoint": "bad@1", "data": {"sent_to": "api.example.com"}},
+    "bad": {
+        "id": "bad",
+        "checkpoint": "bad@1",
+        "data": {"sent_to": "api.example.com"},
+        "pricing": {"input": 0.0, "output": 0.0},
+    },
 }
 
 
