@@ -30,8 +30,11 @@ from liveweights.weights.models import DEFAULT_MODEL, find
 hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.load_profile("here")
 
-# A shell starts what is in the background with SIGINT ignored, and children inherit that.
-signal.signal(signal.SIGINT, signal.default_int_handler)
+# What is started in the background, or by nohup, ignores these, and children inherit that; those of
+# who handles them do not.
+for number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, lambda *_: None)
 
 # What tests start is not to work on the database of a real service.
 os.environ.pop(DATABASE_URL, None)
