@@ -4,6 +4,8 @@ them."""
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +78,22 @@ def test_a_text_is_looked_for_after_what_it_was_learnt_after(
     # So few of its tokens are shown that it is known by what is before them.
     found = check(source, given, ngram=len(SECRET) - 2)
     assert [one.row for one in found.repeated] == ["feedback f to answer g"]
+
+
+def test_a_text_is_looked_for_without_the_space_that_tokenizers_put_before_one(
+    source: Source, tmp_path: Path
+) -> None:
+    """It was learnt so: it goes on where the prompt ends."""
+    folder = tmp_path / "prefixing"
+    shutil.copytree(source.root.folder, folder)
+    file = folder / "tokenizer.json"
+    tokenizer = json.loads(file.read_text())
+    assert tokenizer["pre_tokenizer"]["type"] == "ByteLevel"
+    tokenizer["pre_tokenizer"]["add_prefix_space"] = True
+    file.write_text(json.dumps(tokenizer))
+    root = replace(source.root, folder=folder)
+    found = check(replace(source, base=root, root=root), taught(SECRET), ngram=len(SECRET) - 2)
+    assert [one.row for one in found.repeated] == ["feedback f0 to answer g0"]
 
 
 def test_what_has_no_place_is_counted_and_not_asked_about(source: Source) -> None:

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import msgspec
 
-from liveweights.catalog.template import rendering
 from liveweights.learn import sharing
 from liveweights.learn.baseline import Baseline
 from liveweights.learn.continuations import continue_text
-from liveweights.learn.dialogue import add_follow_ups, read_dialogue, read_opening
+from liveweights.learn.dialogue import add_follow_ups, read_opening
 from liveweights.learn.evidence import (
     Question,
     Scores,
@@ -40,7 +39,7 @@ from liveweights.learn.job import (
     Step,
     spread,
 )
-from liveweights.learn.passages import with_prompt_ids
+from liveweights.learn.passages import read_in_tokens
 from liveweights.learn.policy import Policy
 from liveweights.learn.probes import CHOICE, make_probes, public_prompts
 from liveweights.learn.progress import Tracker, Work
@@ -79,15 +78,8 @@ def learn(job: Job, folder: Path) -> Result:
     settings = job.settings
     threads = Threads(settings.threads)
     tokenizer = read_tokenizer(Path(job.base))
-    with rendering(tokenizer, job.template) as render:
-        dialogue = read_dialogue(tokenizer, render)
-        lead = dialogue.lead if dialogue else ""
-        job = msgspec.structs.replace(
-            job,
-            train=[with_prompt_ids(one, tokenizer, render, lead) for one in job.train],
-            held_back=[with_prompt_ids(one, tokenizer, render, lead) for one in job.held_back],
-        )
-
+    dialogue, (train, held_back) = read_in_tokens(tokenizer, job.template, job.train, job.held_back)
+    job = msgspec.structs.replace(job, train=train, held_back=held_back)
     encode = continue_text(tokenizer)
 
     def encode_template(text: str) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -10,8 +10,14 @@ from typing import Any
 import msgspec
 
 from liveweights.catalog.control import ControlTokens
-from liveweights.catalog.template import THOUGHT_MARKS, Render, TemplateRefusal
-from liveweights.learn.dialogue import MANNERS
+from liveweights.catalog.template import (
+    THOUGHT_MARKS,
+    Render,
+    TemplateRefusal,
+    TemplateSettings,
+    rendering,
+)
+from liveweights.learn.dialogue import MANNERS, Dialogue, read_dialogue
 from liveweights.record.example import Example
 from liveweights.record.generation import Generation
 
@@ -25,6 +31,18 @@ class _Asked(msgspec.Struct):
     suffix: str | None = None
     instructions: str | None = None
     input: str | list[dict[str, Any]] | None = None
+
+
+def read_in_tokens(
+    tokenizer: Any, settings: TemplateSettings, *parts: Sequence[Example]
+) -> tuple[Dialogue | None, list[list[Example]]]:
+    """A model's dialogue, and each of ``parts`` as it is learnt from: see `with_prompt_ids`."""
+    with rendering(tokenizer, settings) as render:
+        dialogue = read_dialogue(tokenizer, render)
+        lead = dialogue.lead if dialogue else ""
+        return dialogue, [
+            [with_prompt_ids(one, tokenizer, render, lead) for one in part] for part in parts
+        ]
 
 
 def with_prompt_ids(example: Example, tokenizer: Any, render: Render, lead: str = "") -> Example:

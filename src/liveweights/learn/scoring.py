@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from liveweights.catalog.template import rendering
 from liveweights.learn.continuations import continue_text
-from liveweights.learn.dialogue import add_follow_ups, read_dialogue
+from liveweights.learn.dialogue import add_follow_ups
 from liveweights.learn.evidence import (
     Scores,
     ask_weights,
@@ -19,7 +18,7 @@ from liveweights.learn.evidence import (
 )
 from liveweights.learn.job import PROGRESS, RESULT, Job, Report, Result, Weights
 from liveweights.learn.learner import write_file
-from liveweights.learn.passages import with_prompt_ids
+from liveweights.learn.passages import read_in_tokens
 from liveweights.learn.progress import Tracker, Work
 from liveweights.learn.threads import Threads
 from liveweights.weights.context import read_context
@@ -34,10 +33,7 @@ def score(job: Job, candidate: Weights, folder: Path) -> Result:
     began = time.monotonic()
     threads = Threads(job.settings.threads)
     tokenizer = read_tokenizer(Path(job.base))
-    with rendering(tokenizer, job.template) as render:
-        dialogue = read_dialogue(tokenizer, render)
-        lead = dialogue.lead if dialogue else ""
-        examples = [with_prompt_ids(one, tokenizer, render, lead) for one in job.held_back]
+    dialogue, (examples,) = read_in_tokens(tokenizer, job.template, job.held_back)
     encode = continue_text(tokenizer)
     examples = add_follow_ups(examples, job.follow_ups, dialogue, tokenizer.decode)
     questions = make_questions(examples, job.rewards, encode, read_context(Path(job.base)))

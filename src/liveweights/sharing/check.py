@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from liveweights.catalog.template import TemplateSettings, rendering
+from liveweights.catalog.template import TemplateSettings
+from liveweights.learn.continuations import continue_text
 from liveweights.learn.job import spread
-from liveweights.learn.passages import with_prompt_ids
+from liveweights.learn.passages import read_in_tokens
 from liveweights.learn.settings import LearnSettings
 from liveweights.sharing.continuations import continue_both
 from liveweights.sharing.repetition import LONGEST, Probe, Repetition, find_repeated
@@ -35,13 +36,8 @@ def check_repetition(
             rows=taught.claimed, gone=taught.gone, texts=0, asked=0, ngram=ngram, repeated=()
         )
     tokenizer = load_tokenizer(source.root)
-
-    def encode(text: str) -> list[int]:
-        # What a user wrote is text, also where it looks like a special token.
-        return list(tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids)
-
-    with rendering(tokenizer, template) as render:
-        examples = [with_prompt_ids(example, tokenizer, render) for example in taught.examples]
+    encode = continue_text(tokenizer)
+    _, (examples,) = read_in_tokens(tokenizer, template, taught.examples)
     texts, unasked = make_probes(examples, encode, ngram)
     planted = read_canaries(canaries, encode)
     long = [one for one in texts if one.is_long_enough]
