@@ -91,14 +91,19 @@ async def look(conn: Connection, folder: Path, kept: int) -> Commons:
     blamed: dict[str, str] = {}
     if await _first(conn, FULL_QUEUE) and (holder := await _first(conn, HOLDER)):
         blamed[str(holder)] = QUEUE_REASON
-    if int(str(await _first(conn, SHARED))) > CATALOGUES:
+    if await _is_too_large(conn):
         cursor = await conn.execute(WRITERS.encode())
         filling = {name: CATALOGUE_REASON for (name,) in await cursor.fetchall()}
         blamed |= filling
         await conn.execute(f"vacuum {FILLED}".encode())
-        if not filling and int(str(await _first(conn, SHARED))) > CATALOGUES:
+        if not filling and await _is_too_large(conn):
             await _rewrite(conn)
     return Commons(disk_of(shutil.disk_usage(folder).free, kept), blamed)
+
+
+async def _is_too_large(conn: Connection) -> bool:
+    """Of the shared catalogues."""
+    return int(str(await _first(conn, SHARED))) > CATALOGUES
 
 
 async def _rewrite(conn: Connection) -> None:

@@ -213,8 +213,8 @@ def _whose(origin: Origin) -> Iterator[Property]:
     yield _property("licence", card.licence or "unknown")
     if card.released is not None:
         yield _property("released", card.released.isoformat())
-    for one in origin.ancestors:
-        yield _property("derived-from", f"{one.hub_id}, licence {one.licence or 'unknown'}")
+    for base in origin.list_bases():
+        yield _property("derived-from", base)
     for duty in origin.duties:
         when = f" [{duty.threshold}]" if duty.threshold else ""
         yield _property(f"duty:{duty.kind}", duty.text + when)

@@ -26,6 +26,10 @@ class Origin:
     duties: tuple[Duty, ...] = ()
     ancestors: tuple[Ancestor, ...] = ()
 
+    def list_bases(self) -> list[str]:
+        """What it was derived from, each with its licence."""
+        return [f"{one.hub_id}, licence {one.licence or 'unknown'}" for one in self.ancestors]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:

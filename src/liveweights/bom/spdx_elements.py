@@ -275,9 +275,7 @@ def _owed(origin: Origin | None) -> str:
     if origin is None:
         return "whose it is, is not known"
     card = origin.card
-    bases = "; ".join(
-        f"{one.hub_id}, licence {one.licence or 'unknown'}" for one in origin.ancestors
-    )
+    bases = "; ".join(origin.list_bases())
     derived = f"derived from {bases}. " if bases else ""
     owed = "; ".join(f"{duty.kind}: {duty.text}" for duty in origin.duties)
     whose = f"maker {card.maker or 'unknown'}, country {card.country or 'unknown'}"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 
 import msgspec
 from starlette.datastructures import Headers, QueryParams
@@ -92,7 +93,9 @@ class Login:
         else:
             async with entry.pool.connection() as conn:
                 kept = await read_password(conn, name)
-            if not await self._is_password(scope, password, kept):
+            async with self._turn(scope):
+                is_right = await is_password(password, kept)
+            if not is_right:
                 wrong = ApiError(401, "No user has this name and this password.", code="not_known")
                 refused = await entry.authenticator.refuse(scope, wrong)
                 await self._entry.show_login(send, 401, place, refused.message)
@@ -173,7 +176,8 @@ class Login:
             if password != form.get("again", ""):
                 raise WeakPassword("The two passwords differ.")
             check_password(password, name)
-            kept = await self._hash(scope, password)
+            async with self._turn(scope):
+                kept = await hash_password(password)
             async with entry.pool.connection() as conn:
                 user = await accept_invitation(conn, token, kept)
         except UnknownUser as error:
@@ -193,17 +197,12 @@ class Login:
         page = render("invite.html", token=token, name=name, error=error)
         await _reply(send, status, page)
 
-    async def _is_password(self, scope: Scope, password: str, kept: str | None) -> bool:
+    @asynccontextmanager
+    async def _turn(self, scope: Scope) -> AsyncGenerator[None]:
+        """That of the address, for one password. Raises ApiError 429."""
         try:
             async with self._slots.hold(1, tenant=network_of(scope["client"])):
-                return await is_password(password, kept)
-        except QueueFull:
-            raise _busy() from None
-
-    async def _hash(self, scope: Scope, password: str) -> str:
-        try:
-            async with self._slots.hold(1, tenant=network_of(scope["client"])):
-                return await hash_password(password)
+                yield
         except QueueFull:
             raise _busy() from None
 

@@ -134,7 +134,7 @@ class Learning:
             base = await get(conn, switch.base)
             licence = await read_licence(conn, base.id)
             claimed = await count(conn, cycle.id)
-        made, baseline, learning = None, None, dict(cycle.learning or {})
+        candidate, baseline, learning = base, None, dict(cycle.learning or {})
         if claimed.train:
             if not is_done(folder):
                 start = Start(
@@ -153,12 +153,11 @@ class Learning:
             if result.broken:
                 return await self.shop.end(cycle, "rejected", result.broken, learning=learning)
             if result.report.taught:
-                made = await self._store(cycle, result, base, parent=base.id, licence=licence)
+                candidate = await self._store(cycle, result, base, parent=base.id, licence=licence)
                 baseline = Baseline(result.baseline_weight, result.baseline_total)
-        candidate = made or base
         async with self.shop.pool.connection() as conn, conn.transaction():
-            if made is not None and baseline is not None:
-                await register(conn, made)
+            if baseline is not None:
+                await register(conn, candidate)
                 await ledger.write_baseline(conn, cycle.id, baseline)
             await deployments.keep_warm(conn, candidate.id, self.settings.cycle.load_seconds * 2)
             return await ledger.advance(

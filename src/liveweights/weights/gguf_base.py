@@ -68,8 +68,7 @@ def learning_obstacle(folder: Path) -> str | None:
     types = {kind for header in headers for kind in header.types.values()}
     if unknown := types - block_sizes().keys():
         return f"it has tensors of the type {min(unknown)}, which is not known here"
-    tensors = [name for header in headers for name in header.shapes]
-    return find_obstacle(headers[0].metadata, tensors, _rope_factors(files, headers))
+    return find_obstacle(headers[0].metadata, _names(headers), _rope_factors(files, headers))
 
 
 def make_exact_config(folder: Path) -> dict[str, Any]:
@@ -81,7 +80,7 @@ def make_exact_config(folder: Path) -> dict[str, Any]:
     files = source_files(folder)
     headers = [read_header(file) for file in files]
     facts, factors = dict(headers[0].metadata), _rope_factors(files, headers)
-    tensors = [name for header in headers for name in header.shapes]
+    tensors = _names(headers)
     yarn = None if factors else yarn_parameters(facts)
     if yarn is not None:
         del facts[f"{facts['general.architecture']}.rope.scaling.type"]
@@ -129,7 +128,7 @@ def _check(first: Path, headers: Sequence[Header]) -> None:
 
 def _write(files: Sequence[Path], headers: Sequence[Header], folder: Path) -> None:
     facts = headers[0].metadata
-    tensors = [name for header in headers for name in header.shapes]
+    tensors = _names(headers)
     config = make_config(facts, tensors, _rope_factors(files, headers))
     (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True))
     names = ("eos", "eot", "eom")
@@ -140,6 +139,11 @@ def _write(files: Sequence[Path], headers: Sequence[Header], folder: Path) -> No
     licence = facts.get("general.license")
     said = {"licence": licence} if isinstance(licence, str) and licence else {}
     (folder / "origin.json").write_text(json.dumps({"origin": files[0].name, **said}))
+
+
+def _names(headers: Sequence[Header]) -> list[str]:
+    """Of all tensors."""
+    return [name for header in headers for name in header.shapes]
 
 
 def _rope_factors(files: Sequence[Path], headers: Sequence[Header]) -> list[float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 from msgspec import Raw
@@ -13,9 +13,7 @@ from msgspec import Raw
 from liveweights.http.errors import bad_request, unsupported
 
 Extra = Literal["models", "plugins", "preset", "provider", "service_tier", "web_search_options"]
-BEYOND: frozenset[str] = frozenset(
-    {"models", "plugins", "preset", "provider", "service_tier", "web_search_options"}
-)
+BEYOND: frozenset[str] = frozenset(get_args(Extra))
 """Members by which upstreams let a request choose another model, or what costs more than its
 tokens: prices, budgets, rights and terms here are of the model that was asked for alone."""
 COUNTED = frozenset(
